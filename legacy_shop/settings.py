@@ -1,0 +1,126 @@
+"""Settings of the monolith, which is the control plane as well. Everything variable comes from the environment."""
+
+import os
+from pathlib import Path
+
+from router.service import environment
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VAR_DIR = Path(os.environ.get("SHOP_VAR", BASE_DIR / "var"))
+
+DEBUG = environment.flag("SHOP_DEBUG", default=False)
+SECRET_KEY = os.environ.get("SHOP_SECRET_KEY", "demo-only-secret-key-of-the-shop-never-use-it-in-production")
+ALLOWED_HOSTS = os.environ.get("SHOP_ALLOWED_HOSTS", "127.0.0.1,localhost,testserver").split(",")
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.humanize",
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "rest_framework.authtoken",
+    "drf_spectacular",
+    "waffle",
+    "router",
+    "router.idempotency",
+    "migrations_plan",
+    "legacy_shop.accounts",
+    "legacy_shop.catalog",
+    "legacy_shop.cart",
+    "legacy_shop.orders",
+    "legacy_shop.payments",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "router.middleware.StranglerMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = os.environ.get("SHOP_URLCONF", "legacy_shop.urls")
+WSGI_APPLICATION = "legacy_shop.wsgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "legacy_shop" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+DATABASES = {"default": environment.database("SHOP_DATABASE_URL", f"sqlite:///{VAR_DIR / 'shop.sqlite3'}")}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+AUTH_PASSWORD_VALIDATORS = [{"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"}]
+LOGIN_URL = "/login/"
+LOGIN_REDIRECT_URL = "/"
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "/static/"
+STATIC_ROOT = VAR_DIR / "static"
+
+DEFAULT_FROM_EMAIL = "shop@example.com"
+EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+EMAIL_FILE_PATH = VAR_DIR / "mail"
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "router.drf.ReusedTokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "router.drf.exception_handler",
+}
+SPECTACULAR_SETTINGS = {"TITLE": "Legacy shop", "VERSION": "1", "SERVE_INCLUDE_SCHEMA": False}
+
+# --- the strangler toolkit ---------------------------------------------------------------------------------
+WAFFLE_FLAG_MODEL = "router.Flag"
+STRANGLER = {
+    "SNAPSHOT_SOURCE": "migrations_plan.source.PlanSnapshotSource",
+    "IDENTITY_RESOLVERS": ["router.identity.resolvers.drf_token", "router.identity.resolvers.session"],
+    "SERVICES": {
+        "orders": {
+            "UPSTREAMS": {"shared": os.environ.get("ORDERS_SHARED_URL", "http://127.0.0.1:8101")},
+            "SECRET": os.environ.get("STRANGLER_SECRET_ORDERS", "demo-only-secret-between-shop-and-orders"),
+        },
+    },
+}
+
+# --- payments ----------------------------------------------------------------------------------------------
+PAYMENT_PROVIDER_URL = os.environ.get("PAYMENT_PROVIDER_URL", "http://127.0.0.1:8109")
+PAYMENT_PROVIDER_TIMEOUT = float(os.environ.get("PAYMENT_PROVIDER_TIMEOUT", "2.0"))  # seconds
+
+# --- Celery ------------------------------------------------------------------------------------------------
+CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL", "filesystem://")
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": os.environ.get("SHOP_LOG_LEVEL", "INFO")},
+}
