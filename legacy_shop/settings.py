@@ -32,6 +32,8 @@ INSTALLED_APPS = [
     "legacy_shop.cart",
     "legacy_shop.orders",
     "legacy_shop.payments",
+    "legacy_shop.storefront",
+    "legacy_shop.backoffice",
 ]
 
 MIDDLEWARE = [
@@ -75,6 +77,8 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "/static/"
 STATIC_ROOT = VAR_DIR / "static"
+# The demo has no web server in front: Django hands out the style sheets itself. Turn it off where there is one.
+SERVE_STATIC = environment.flag("SHOP_SERVE_STATIC", default=True)
 
 DEFAULT_FROM_EMAIL = "shop@example.com"
 EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
@@ -97,7 +101,7 @@ SPECTACULAR_SETTINGS = {"TITLE": "Legacy shop", "VERSION": "1", "SERVE_INCLUDE_S
 WAFFLE_FLAG_MODEL = "router.Flag"
 STRANGLER = {
     "SNAPSHOT_SOURCE": "migrations_plan.source.PlanSnapshotSource",
-    "IDENTITY_RESOLVERS": ["router.identity.resolvers.drf_token", "router.identity.resolvers.session"],
+    "IDENTITY_RESOLVERS": ["router.drf.token_identity", "router.identity.resolvers.session"],
     "SERVICES": {
         "orders": {
             "UPSTREAMS": {"shared": os.environ.get("ORDERS_SHARED_URL", "http://127.0.0.1:8101")},
