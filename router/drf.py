@@ -1,0 +1,105 @@
+"""What Django REST framework projects plug in: token clients that cost one query, idempotent views, error answers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpRequest, HttpResponseBase
+from rest_framework.authentication import TokenAuthentication, get_authorization_header
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import exception_handler as drf_exception_handler
+
+from router.idempotency.errors import IdempotencyError
+from router.idempotency.guard import JSON, Outcome, encode, has_pending_claim, run_once, settle
+from router.identity import Identity
+from router.identity.resolvers import CredentialsRejected, identity_of
+
+RESOLVED_TOKEN = "_strangler_resolved_token"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedToken:
+    """The outcome of looking up a token, kept on the request for the view's own authentication."""
+
+    key: str
+    user: Any = None
+    token: Any = None
+    failure: AuthenticationFailed | None = None
+
+
+def token_identity(request: HttpRequest) -> Identity | None:
+    """Identify the owner of a REST framework token; ``ReusedTokenAuthentication`` takes the result over."""
+    parts = get_authorization_header(request).split()  # type: ignore[arg-type]
+    if not parts or parts[0].lower() != b"token":
+        return None
+    if len(parts) != 2:
+        raise CredentialsRejected("The Authorization header is not of the form 'Token <key>'.")
+    key = parts[1].decode("latin-1")
+    try:
+        user, token = TokenAuthentication().authenticate_credentials(key)
+    except AuthenticationFailed as failure:
+        setattr(request, RESOLVED_TOKEN, ResolvedToken(key=key, failure=failure))
+        raise CredentialsRejected(str(failure.detail)) from failure
+    setattr(request, RESOLVED_TOKEN, ResolvedToken(key=key, user=user, token=token))
+    return identity_of(user, "token")
+
+
+class ReusedTokenAuthentication(TokenAuthentication):
+    """Authenticate by token, without asking the database again for a token that the router has looked up."""
+
+    resolved: ResolvedToken | None = None
+
+    def authenticate(self, request: Request) -> tuple[Any, Any] | None:
+        """Return (user, token) as TokenAuthentication does."""
+        self.resolved = getattr(request._request, RESOLVED_TOKEN, None)
+        return super().authenticate(request)
+
+    def authenticate_credentials(self, key: str) -> tuple[Any, Any]:
+        """Return what the router found for ``key``, or look it up."""
+        if self.resolved is None or self.resolved.key != key:
+            return super().authenticate_credentials(key)
+        if self.resolved.failure is not None:
+            raise self.resolved.failure
+        return self.resolved.user, self.resolved.token
+
+
+class IdempotentViewMixin:
+    """Give an APIView ``run_once``; the raw body is kept, since the key's fingerprint is taken from it."""
+
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        """Keep the body before REST framework's parsers consume the stream."""
+        if request.method not in {"GET", "HEAD", "OPTIONS"}:
+            _ = request.body
+        return super().initialize_request(request, *args, **kwargs)  # type: ignore[misc, no-any-return]
+
+    def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
+        """Settle a claim whose work was refused with the answer that says so."""
+        raw = getattr(request, "_request", request)
+        if has_pending_claim(raw):
+            body = encode(getattr(response, "data", None))
+            settle(raw, status=response.status_code, content_type=JSON, body=body)
+        return super().finalize_response(request, response, *args, **kwargs)  # type: ignore[misc]
+
+    def run_once(self, request: Request, scope: str, work: Callable[[], tuple[int, Any]]) -> Outcome:
+        """Run ``work`` once for the request's idempotency key and user; see ``router.idempotency.guard.run_once``."""
+        user = request.user
+        subject = str(user.pk) if user is not None and user.is_authenticated else ""
+        return run_once(request._request, scope=scope, subject=subject, work=work)
+
+
+def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
+    """Answer idempotency errors with their status and code, everything else as REST framework does."""
+    if isinstance(error, IdempotencyError):
+        headers = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else None
+        return Response({"code": error.code, "detail": str(error)}, status=error.status_code, headers=headers)
+    return drf_exception_handler(error, context)
+
+
+def as_response(outcome: Outcome) -> HttpResponseBase:
+    """Return the outcome of ``run_once`` as a response, marked if it is a stored one."""
+    response = Response(outcome.data, status=outcome.status)
+    if outcome.replayed:
+        response["Idempotency-Replayed"] = "true"
+    return response

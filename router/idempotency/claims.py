@@ -1,0 +1,181 @@
+"""Claim an idempotency key before the work, complete it in the transaction of the work.
+
+The order of things is what makes a request take effect once, whoever carries it out:
+
+* a key is *claimed* by a unique insert that is committed before the work begins;
+* the work and the key's completion are one transaction, and completing needs the very token of the claim;
+* whoever takes a claim over replaces that token by compare-and-swap. A late writer then completes nothing, so its
+  transaction rolls back. If it was completing at that moment, the take-over waits for it and finds the answer instead.
+
+Looking a key up before the work instead of claiming it lets two requests pass at once.
+"""
+
+import hashlib
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from django.db import DatabaseError, IntegrityError, connections, router, transaction
+from django.http import HttpRequest
+from django.utils import timezone
+
+from router.idempotency.conf import conf
+from router.idempotency.errors import ClaimLost, KeyInFlight, KeyMalformed, KeyReused
+from router.idempotency.models import IdempotencyKey
+
+HEADER = "Idempotency-Key"
+MAX_KEY_LENGTH = 255
+ROUNDS = 5
+"""How often a claim is tried again after somebody else changed the row in between."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """What a request with this key was answered before."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+
+@dataclass(kw_only=True)
+class Claim:
+    """The right to carry out one request, held until it is completed, released or taken over."""
+
+    pk: int
+    token: uuid.UUID
+    taken_over: bool
+    """Whether another side may still be working on the same request."""
+    pending: bool = field(default=True)
+
+    def complete(self, *, status: int, content_type: str, body: bytes) -> None:
+        """Record the answer in the caller's transaction; raise ClaimLost, so that it rolls back, if we no longer may."""
+        if not self._update(status=status, content_type=content_type, body=body):
+            raise ClaimLost
+        self.pending = False
+
+    def finish(self, *, status: int, content_type: str, body: bytes) -> bool:
+        """Record an answer whose work is over and committed, or changed nothing; return whether the claim was ours."""
+        self.pending = False
+        return self._update(status=status, content_type=content_type, body=body)
+
+    def amend(self, *, status: int, content_type: str, body: bytes) -> None:
+        """Replace the recorded answer by a fresher one, for those who ask again."""
+        _rows().filter(pk=self.pk, token=self.token, state=IdempotencyKey.State.DONE).update(
+            status=status, content_type=content_type, body=body
+        )
+
+    def release(self) -> None:
+        """Give the key back unused, so that the same request may be tried again at once."""
+        self.pending = False
+        _rows().filter(pk=self.pk, token=self.token, state=IdempotencyKey.State.CLAIMED).delete()
+
+    def _update(self, **answer: Any) -> bool:
+        mine = _rows().filter(pk=self.pk, token=self.token, state=IdempotencyKey.State.CLAIMED)
+        return mine.update(state=IdempotencyKey.State.DONE, completed_at=timezone.now(), **answer) == 1
+
+
+def claim(*, scope: str, subject: str, key: str, fingerprint: str) -> Claim | Stored:
+    """Claim a key, or return what it was answered before; raise KeyInFlight while somebody works on it."""
+    return _acquire(scope, subject, key, fingerprint, seize=False)
+
+
+def seize(*, scope: str, subject: str, key: str, fingerprint: str) -> Claim | Stored:
+    """Take a key from the other side, which was sent the request and gave no answer; it can then no longer commit.
+
+    A claim that this side itself holds is not taken: it is somebody else's retry in good health (KeyInFlight).
+    """
+    return _acquire(scope, subject, key, fingerprint, seize=True)
+
+
+def fingerprint_of(request: HttpRequest) -> str:
+    """Return the SHA-256 of what the request asks for: method, path and body."""
+    digest = hashlib.sha256(f"{request.method} {request.get_full_path()}\n".encode())
+    digest.update(request.body)
+    return digest.hexdigest()
+
+
+def checked_key(key: str) -> str:
+    """Return the key if it is well formed; raise KeyMalformed with what is wrong otherwise."""
+    if not 1 <= len(key) <= MAX_KEY_LENGTH:
+        raise KeyMalformed(f"The Idempotency-Key has {len(key)} characters; it needs 1 to {MAX_KEY_LENGTH}.")
+    if not all("!" <= character <= "~" for character in key):
+        raise KeyMalformed(f"The Idempotency-Key {key!r} has characters other than visible ASCII.")
+    return key
+
+
+def _acquire(scope: str, subject: str, key: str, fingerprint: str, *, seize: bool) -> Claim | Stored:
+    checked_key(key)
+    holder = conf().holder
+    identity = {"scope": scope, "subject": subject, "key": key}
+    for _ in range(ROUNDS):
+        fresh = _insert(identity, fingerprint, holder, taken_over=seize)
+        if fresh is not None:
+            return fresh
+        row = _rows().filter(**identity).first()
+        if row is None:
+            continue  # released in between
+        if row.fingerprint != fingerprint:
+            raise KeyReused
+        if row.state == IdempotencyKey.State.DONE:
+            return Stored(status=row.status or 200, content_type=row.content_type, body=bytes(row.body or b""))
+        if row.lease_until > timezone.now() and not (seize and row.holder != holder):
+            raise KeyInFlight
+        taken = _swap(row, holder)
+        if taken is not None:
+            return taken
+    raise KeyInFlight
+
+
+def _insert(identity: dict[str, str], fingerprint: str, holder: str, *, taken_over: bool) -> Claim | None:
+    token, now = uuid.uuid4(), timezone.now()
+    try:
+        with transaction.atomic(using=_alias()):
+            row = _rows().create(
+                **identity, fingerprint=fingerprint, holder=holder, token=token, created_at=now, lease_until=_lease(now)
+            )
+    except IntegrityError:
+        return None
+    return Claim(pk=row.pk, token=token, taken_over=taken_over)
+
+
+def _swap(row: IdempotencyKey, holder: str) -> Claim | None:
+    token = uuid.uuid4()
+    with _bounded_lock_wait():
+        won = (
+            _rows()
+            .filter(pk=row.pk, token=row.token, state=IdempotencyKey.State.CLAIMED)
+            .update(token=token, holder=holder, lease_until=_lease(timezone.now()))
+        )
+    return Claim(pk=row.pk, token=token, taken_over=True) if won else None
+
+
+@contextmanager
+def _bounded_lock_wait() -> Iterator[None]:
+    """Run in a transaction that waits for row locks for a bounded time; a lock not had in time is KeyInFlight."""
+    alias = _alias()
+    try:
+        with transaction.atomic(using=alias):
+            if connections[alias].vendor == "postgresql":
+                with connections[alias].cursor() as cursor:
+                    cursor.execute(
+                        "SELECT set_config('lock_timeout', %s, true)", [f"{int(conf().lock_timeout_seconds * 1000)}ms"]
+                    )
+            yield
+    except DatabaseError as error:
+        raise KeyInFlight from error
+
+
+def _lease(now: Any) -> Any:
+    return now + timedelta(seconds=conf().lease_seconds)
+
+
+def _alias() -> str:
+    return router.db_for_write(IdempotencyKey)
+
+
+def _rows() -> Any:
+    return IdempotencyKey.objects.using(_alias())

@@ -1,0 +1,81 @@
+"""Run the work of a request once for its idempotency key."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import router, transaction
+from django.http import HttpRequest
+
+from router.idempotency.claims import HEADER, Claim, Stored, claim, fingerprint_of
+from router.idempotency.models import IdempotencyKey
+
+CLAIM_ATTRIBUTE = "strangler_claim"
+JSON = "application/json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a request is answered: by the work just done, or by what was stored for its key."""
+
+    status: int
+    data: Any
+    replayed: bool = False
+    claim: Claim | None = None
+
+    def amend(self, status: int, data: Any) -> "Outcome":
+        """Return the outcome with a fresher answer, which retries of the same request will get from now on."""
+        if self.claim is not None and not self.replayed:
+            self.claim.amend(status=status, content_type=JSON, body=encode(data))
+        return Outcome(status=status, data=data, replayed=self.replayed, claim=self.claim)
+
+
+def run_once(request: HttpRequest, *, scope: str, subject: str, work: Callable[[], tuple[int, Any]]) -> Outcome:
+    """Run ``work`` in a transaction, together with the completion of the request's idempotency key.
+
+    ``work`` returns a status and JSON-able data, and changes this database only: what another process has to do comes
+    after. A key seen before gives the stored answer, and ``work`` is not called. Without a key, ``work`` simply runs.
+    Raises the errors of ``router.idempotency.errors``, and whatever ``work`` raises; the claim then stays on the
+    request for ``settle``.
+    """
+    held: Claim | Stored | None = getattr(request, CLAIM_ATTRIBUTE, None)
+    if held is None:
+        key = request.headers.get(HEADER)
+        if key is not None:
+            held = claim(scope=scope, subject=subject, key=key, fingerprint=fingerprint_of(request))
+    if isinstance(held, Stored):
+        return Outcome(status=held.status, data=json.loads(held.body), replayed=True)
+    setattr(request, CLAIM_ATTRIBUTE, held)
+    with transaction.atomic(using=router.db_for_write(IdempotencyKey)):
+        status, data = work()
+        if held is not None:
+            held.complete(status=status, content_type=JSON, body=encode(data))
+    return Outcome(status=status, data=data, claim=held)
+
+
+def has_pending_claim(request: HttpRequest) -> bool:
+    """Whether the request holds a claim that nothing has completed yet."""
+    held: Claim | Stored | None = getattr(request, CLAIM_ATTRIBUTE, None)
+    return isinstance(held, Claim) and held.pending
+
+
+def settle(request: HttpRequest, *, status: int, content_type: str, body: bytes) -> None:
+    """Record the answer of a request whose work was refused, so that a late twin is refused in the same way.
+
+    A server error is not an answer: its key is given back for another try, unless the other side may still be working
+    on it; then this answer, too, has to be the last word.
+    """
+    if not has_pending_claim(request):
+        return
+    held: Claim = getattr(request, CLAIM_ATTRIBUTE)
+    if status >= 500 and not held.taken_over:
+        held.release()
+    else:
+        held.finish(status=status, content_type=content_type, body=body)
+
+
+def encode(data: Any) -> bytes:
+    """Return ``data`` as compact UTF-8 JSON, the form in which answers are stored."""
+    return json.dumps(data, cls=DjangoJSONEncoder, separators=(",", ":"), ensure_ascii=False).encode()
