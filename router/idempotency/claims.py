@@ -52,7 +52,7 @@ class Claim:
     pending: bool = field(default=True)
 
     def complete(self, *, status: int, content_type: str, body: bytes) -> None:
-        """Record the answer in the caller's transaction; raise ClaimLost, so that it rolls back, if we no longer may."""
+        """Record the answer in the caller's transaction; raise ClaimLost, to roll it back, if we no longer may."""
         if not self._update(status=status, content_type=content_type, body=body):
             raise ClaimLost
         self.pending = False

@@ -1,0 +1,203 @@
+"""A request with an idempotency key takes effect once, whoever carries it out and however late."""
+
+import json
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.http import HttpRequest
+from django.test import RequestFactory
+from django.utils import timezone
+
+from legacy_shop.catalog.models import Category
+from router.idempotency import errors
+from router.idempotency.claims import Claim, Stored, claim, fingerprint_of, seize
+from router.idempotency.guard import has_pending_claim, run_once, settle
+from router.idempotency.models import IdempotencyKey
+
+SCOPE = {"scope": "orders", "subject": "7"}
+
+
+def post(key: str | None = "key-1", body: object = None) -> HttpRequest:
+    headers = {} if key is None else {"Idempotency-Key": key}
+    return RequestFactory().post(
+        "/api/things/", json.dumps(body or {"a": 1}), content_type="application/json", headers=headers
+    )
+
+
+def write(slug: str = "written") -> tuple[int, dict[str, str]]:
+    Category.objects.create(name=slug, slug=slug)
+    return 201, {"made": slug}
+
+
+def written() -> int:
+    return Category.objects.filter(slug__startswith="written").count()
+
+
+def in_thread(work: Callable[[], object]) -> tuple[threading.Thread, list[object]]:
+    result: list[object] = []
+
+    def body() -> None:
+        try:
+            result.append(work())
+        except errors.IdempotencyError as error:
+            result.append(error)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    return thread, result
+
+
+@pytest.mark.django_db
+class TestOneClient:
+    def test_the_second_time_gives_the_first_answer(self) -> None:
+        first = run_once(post(), **SCOPE, work=write)
+        second = run_once(post(), **SCOPE, work=write)
+        assert (first.status, first.data, first.replayed) == (201, {"made": "written"}, False)
+        assert (second.status, second.data, second.replayed) == (201, {"made": "written"}, True)
+        assert written() == 1
+
+    def test_without_a_key_nothing_is_claimed(self) -> None:
+        run_once(post(key=None), **SCOPE, work=write)
+        assert written() == 1
+        assert not IdempotencyKey.objects.exists()
+
+    def test_another_payload_under_the_same_key_is_refused(self) -> None:
+        run_once(post(), **SCOPE, work=write)
+        with pytest.raises(errors.KeyReused):
+            run_once(post(body={"a": 2}), **SCOPE, work=write)
+        assert written() == 1
+
+    def test_a_key_belongs_to_its_user_and_its_scope(self) -> None:
+        run_once(post(), scope="orders", subject="7", work=lambda: write("written-1"))
+        run_once(post(), scope="orders", subject="8", work=lambda: write("written-2"))
+        run_once(post(), scope="payments", subject="7", work=lambda: write("written-3"))
+        assert written() == 3
+
+    @pytest.mark.parametrize("key", ["", "k" * 256, "two words", "tab\tinside", "ключ"])
+    def test_a_malformed_key_is_refused_before_the_work(self, key: str) -> None:
+        request = post()
+        with pytest.raises(errors.KeyMalformed):
+            claim(**SCOPE, key=key, fingerprint=fingerprint_of(request))
+
+    def test_a_fresher_answer_is_what_retries_get(self) -> None:
+        run_once(post(), **SCOPE, work=write).amend(201, {"made": "later"})
+        assert run_once(post(), **SCOPE, work=write).data == {"made": "later"}
+
+    def test_a_refused_request_is_refused_again_in_the_same_words(self) -> None:
+        request = post()
+        with pytest.raises(ZeroDivisionError):
+            run_once(request, **SCOPE, work=lambda: 1 // 0)  # type: ignore[arg-type, return-value]
+        assert has_pending_claim(request)
+        settle(request, status=409, content_type="application/json", body=b'{"code":"out_of_stock"}')
+        again = run_once(post(), **SCOPE, work=write)
+        assert (again.status, again.data, written()) == (409, {"code": "out_of_stock"}, 0)
+
+    def test_a_server_error_gives_the_key_back(self) -> None:
+        request = post()
+        with pytest.raises(ZeroDivisionError):
+            run_once(request, **SCOPE, work=lambda: 1 // 0)  # type: ignore[arg-type, return-value]
+        settle(request, status=500, content_type="text/html", body=b"oops")
+        assert run_once(post(), **SCOPE, work=write).status == 201
+
+
+@pytest.mark.django_db(transaction=True)
+class TestTwoSides:
+    def key(self) -> dict[str, str]:
+        return {**SCOPE, "key": "key-1", "fingerprint": fingerprint_of(post())}
+
+    def test_while_one_works_another_is_told_to_wait(self) -> None:
+        assert isinstance(claim(**self.key()), Claim)
+        with pytest.raises(errors.KeyInFlight) as refused:
+            claim(**self.key())
+        assert refused.value.retry_after == 1
+
+    def test_of_many_at_once_one_works(self) -> None:
+        start = threading.Barrier(8)
+
+        def attempt() -> object:
+            start.wait(timeout=30)
+            return run_once(post(), **SCOPE, work=write)
+
+        threads = [in_thread(attempt) for _ in range(8)]
+        for thread, _ in threads:
+            thread.join(timeout=60)
+        assert written() == 1
+        assert all(len(result) == 1 for _, result in threads)
+
+    def test_a_dead_holders_claim_is_free_after_its_lease(self) -> None:
+        assert isinstance(claim(**self.key()), Claim)
+        IdempotencyKey.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+        assert run_once(post(), **SCOPE, work=write).status == 201
+
+    def test_a_seized_claim_cannot_commit(self, settings) -> None:
+        """The slow service finishes after legacy has taken the request over: its whole transaction must go."""
+        settings.STRANGLER_IDEMPOTENCY = {"HOLDER": "extracted"}
+        slow = claim(**self.key())
+        settings.STRANGLER_IDEMPOTENCY = {"HOLDER": "legacy"}
+        taken = seize(**self.key())
+        assert isinstance(slow, Claim)
+        assert isinstance(taken, Claim)
+        late = post()
+        late.strangler_claim = slow  # type: ignore[attr-defined]
+        with pytest.raises(errors.ClaimLost):
+            run_once(late, **SCOPE, work=lambda: write("written-late"))
+        mine = post()
+        mine.strangler_claim = taken  # type: ignore[attr-defined]
+        run_once(mine, **SCOPE, work=lambda: write("written-by-legacy"))
+        assert list(Category.objects.values_list("slug", flat=True)) == ["written-by-legacy"]
+
+    def test_seizing_before_the_service_began_shuts_the_service_out(self, settings) -> None:
+        mine = post()
+        mine.strangler_claim = seize(**self.key())  # type: ignore[attr-defined]
+        run_once(mine, **SCOPE, work=write)
+        settings.STRANGLER_IDEMPOTENCY = {"HOLDER": "extracted"}
+        assert run_once(post(), **SCOPE, work=write).replayed
+        assert written() == 1
+
+    def test_a_refusal_after_seizing_is_the_last_word(self, settings) -> None:
+        """The client was told "out of stock"; the request still queued at the service must not order after all."""
+        mine = post()
+        mine.strangler_claim = seize(**self.key())  # type: ignore[attr-defined]
+        settle(mine, status=500, content_type="application/json", body=b"{}")
+        settings.STRANGLER_IDEMPOTENCY = {"HOLDER": "extracted"}
+        assert run_once(post(), **SCOPE, work=write).status == 500
+        assert written() == 0
+
+    def test_a_healthy_claim_of_the_same_side_is_not_seized(self) -> None:
+        claim(**self.key())
+        with pytest.raises(errors.KeyInFlight):
+            seize(**self.key())
+
+    def test_seizing_finds_the_answer_of_a_service_that_commits_at_that_moment(self, settings) -> None:
+        """Completed and not yet committed: the seizure waits for the commit, then gives that answer."""
+        settings.STRANGLER_IDEMPOTENCY = {"HOLDER": "extracted"}
+        completed, go = threading.Event(), threading.Event()
+
+        def finish_slowly() -> object:
+            request = post()
+
+            def work() -> tuple[int, dict[str, str]]:
+                answer = write()
+                held = request.strangler_claim  # type: ignore[attr-defined]
+                held.complete(status=201, content_type="application/json", body=b'{"made":"written"}')
+                held.complete = lambda **_: None
+                completed.set()
+                assert go.wait(timeout=30)
+                return answer
+
+            return run_once(request, **SCOPE, work=work)
+
+        service, _ = in_thread(finish_slowly)
+        assert completed.wait(timeout=30)
+        settings.STRANGLER_IDEMPOTENCY = {"HOLDER": "legacy", "LOCK_TIMEOUT_SECONDS": 20}
+        router, found = in_thread(lambda: seize(**self.key()))
+        go.set()
+        service.join(timeout=30)
+        router.join(timeout=30)
+        assert found == [Stored(status=201, content_type="application/json", body=b'{"made":"written"}')]
+        assert written() == 1
