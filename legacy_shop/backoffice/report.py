@@ -5,14 +5,15 @@ from datetime import UTC
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Count, DecimalField, F, FilteredRelation, Q, QuerySet, Sum
-from django.db.models.functions import Coalesce, TruncMonth
+from django.db.models import BigIntegerField, Count, F, FilteredRelation, Q, QuerySet, Sum
+from django.db.models.functions import Cast, Coalesce, Round, TruncMonth
 
 from legacy_shop.orders.models import OrderLine
 from legacy_shop.payments.models import PaymentAttempt
 
-MONEY: DecimalField[Any, Any] = DecimalField(max_digits=14, decimal_places=2)
 ZERO = Decimal("0.00")
+CENTS = Cast(Round(F("amount") * 100), BigIntegerField())
+"""Whole cents add up exactly; SQLite would add decimals as floats."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +47,15 @@ def sales_by_month_and_category() -> list[SalesRow]:
             units=row["units"],
             customers=row["customers"],
             cities=row["cities"],
-            revenue=row["revenue"],
-            refunds=row["refunds"],
+            revenue=_dollars(row["revenue"]),
+            refunds=_dollars(row["refunds"]),
         )
         for row in _query()
     ]
+
+
+def _dollars(cents: int) -> Decimal:
+    return (Decimal(cents) / 100).quantize(ZERO)
 
 
 def _query() -> QuerySet[Any, dict[str, Any]]:
@@ -68,8 +73,8 @@ def _query() -> QuerySet[Any, dict[str, Any]]:
             units=Sum("quantity"),
             customers=Count("order__customer", distinct=True),
             cities=Count(Coalesce("order__shipping_address__city", "order__ship_city"), distinct=True),
-            revenue=Sum("amount", output_field=MONEY),
-            refunds=Coalesce(Sum("amount", filter=Q(refund__isnull=False)), ZERO, output_field=MONEY),
+            revenue=Sum(CENTS),
+            refunds=Sum(CENTS, filter=Q(refund__isnull=False), default=0),
         )
         .order_by("month", "category")
     )
