@@ -1,0 +1,38 @@
+"""Forward a request to an upstream, byte for byte; the public face of ``router.forwarding``."""
+
+from router.forwarding.client import SMALL_BODY, BodyStream, send
+from router.forwarding.headers import outbound_headers, raw_target
+from router.forwarding.messages import (
+    Ambiguous,
+    BodyUnreadable,
+    ForwardError,
+    Headers,
+    NotSent,
+    OutboundRequest,
+    Readable,
+    Timeouts,
+    Upstream,
+    UpstreamResponse,
+)
+from router.forwarding.pool import close_all
+from router.forwarding.responses import to_django
+
+__all__ = [
+    "SMALL_BODY",
+    "Ambiguous",
+    "BodyStream",
+    "BodyUnreadable",
+    "ForwardError",
+    "Headers",
+    "NotSent",
+    "OutboundRequest",
+    "Readable",
+    "Timeouts",
+    "Upstream",
+    "UpstreamResponse",
+    "close_all",
+    "outbound_headers",
+    "raw_target",
+    "send",
+    "to_django",
+]

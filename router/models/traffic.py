@@ -1,0 +1,74 @@
+"""What the router saw: counts of requests, breakers that moved, and shadowed answers that differed."""
+
+from django.db import models
+
+
+class TrafficCount(models.Model):
+    """What one process counted between two flushes; rows are only ever inserted, and added up when read."""
+
+    at = models.DateTimeField()
+    process = models.CharField(max_length=100)
+    service = models.CharField(max_length=100)
+    route = models.CharField(max_length=200)
+    kind = models.CharField(max_length=10)
+    side = models.CharField(max_length=20)
+    outcome = models.CharField(max_length=30)
+    cause = models.CharField(max_length=60, blank=True, default="")
+    count = models.PositiveIntegerField()
+    histogram = models.JSONField(default=dict)
+
+    class Meta:
+        indexes = [  # noqa: RUF012
+            models.Index(fields=["service", "at"], name="router_traffic_service_at"),
+            models.Index(fields=["at"], name="router_traffic_at"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.service} {self.route} {self.side} {self.outcome}: {self.count}"
+
+
+class BreakerEvent(models.Model):
+    """One change of state of one process's circuit breaker."""
+
+    at = models.DateTimeField()
+    process = models.CharField(max_length=100)
+    service = models.CharField(max_length=100)
+    upstream = models.CharField(max_length=120)
+    previous = models.CharField(max_length=20)
+    state = models.CharField(max_length=20)
+    reason = models.CharField(max_length=300)
+
+    class Meta:
+        indexes = [  # noqa: RUF012
+            models.Index(fields=["service", "at"], name="router_breaker_service_at"),
+            models.Index(fields=["at"], name="router_breaker_at"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.upstream}: {self.previous} -> {self.state} ({self.reason})"
+
+
+class ShadowMismatch(models.Model):
+    """One shadowed request whose two answers differed, redacted before it was stored."""
+
+    at = models.DateTimeField()
+    service = models.CharField(max_length=100)
+    store = models.CharField(max_length=20)
+    route = models.CharField(max_length=200)
+    method = models.CharField(max_length=10)
+    path = models.CharField(max_length=500)
+    outcome = models.CharField(max_length=20)
+    cause = models.CharField(max_length=60, blank=True, default="")
+    fields = models.JSONField(default=list)
+    differences = models.JSONField(default=list)
+    rounds = models.PositiveSmallIntegerField(default=0)
+
+    class Meta:
+        verbose_name_plural = "shadow mismatches"
+        indexes = [  # noqa: RUF012
+            models.Index(fields=["service", "at"], name="router_shadow_service_at"),
+            models.Index(fields=["at"], name="router_shadow_at"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}: {self.outcome} in {', '.join(self.fields) or self.cause}"
