@@ -1,0 +1,191 @@
+"""Carry out a request that the service is to answer, and let legacy answer where the service cannot.
+
+Reads fall back freely. A write falls back at once if it certainly was not sent. If it was sent and no answer came, it
+may or may not have taken effect; then its idempotency key is taken from the service first. A service that comes late
+cannot commit any more, and one that had committed has left its answer with the key.
+"""
+
+import logging
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import DatabaseError
+from django.http import HttpResponse, HttpResponseBase, JsonResponse
+
+from router.breaker import BreakerOpen, breaker_for
+from router.conf import conf
+from router.exceptions import StranglerError
+from router.exchange import Exchange, GetResponse
+from router.forward import (
+    Ambiguous,
+    ForwardError,
+    NotSent,
+    OutboundRequest,
+    UpstreamResponse,
+    outbound_headers,
+    raw_path_qs,
+    send,
+    to_django,
+    upstream_for,
+)
+from router.idempotency.claims import HEADER as KEY_HEADER
+from router.idempotency.claims import Claim, Stored, fingerprint_of, seize
+from router.idempotency.errors import IdempotencyError
+from router.idempotency.guard import CLAIM_ATTRIBUTE, settle
+from router.identity import HEADER as IDENTITY_HEADER
+from router.identity.tokens import issue
+from router.metrics import Outcome
+
+logger = logging.getLogger("router")
+
+
+class UpstreamFailed(StranglerError):
+    """The service answered with a server error."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"The service answered {status}.")
+        self.status = status
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """Who answered in the end, and what kind of answer it was."""
+
+    response: HttpResponseBase
+    side: str
+    outcome: Outcome
+
+
+def divert(exchange: Exchange, legacy: GetResponse) -> Answered:
+    """Answer by the service, or by legacy where that is safe; never by both."""
+    return _divert_write(exchange, legacy) if exchange.is_write else _divert_read(exchange, legacy)
+
+
+def ask(exchange: Exchange, *, key: str | None = None, extra: tuple[tuple[str, str], ...] = ()) -> UpstreamResponse:
+    """Send the request to the service and return its answer; raise for no answer and for a server error."""
+    upstream = upstream_for(exchange.decision.service, exchange.decision.store)
+    outbound = _outbound(exchange, key, extra)
+    with breaker_for(upstream).calling():
+        response = send(upstream, outbound)
+        if response.status >= 500:
+            response.close()
+            raise UpstreamFailed(response.status)
+    return response
+
+
+def _divert_read(exchange: Exchange, legacy: GetResponse) -> Answered:
+    try:
+        return _from_service(ask(exchange))
+    except (BreakerOpen, NotSent) as why:
+        return _from_legacy(exchange, legacy, why, Outcome.FALLBACK_NOT_SENT)
+    except (Ambiguous, UpstreamFailed) as why:
+        return _from_legacy(exchange, legacy, why, Outcome.FALLBACK_FAILED)
+
+
+def _divert_write(exchange: Exchange, legacy: GetResponse) -> Answered:
+    given = exchange.request.headers.get(KEY_HEADER)
+    key = given if given is not None else uuid.uuid4().hex
+    try:
+        return _from_service(ask(exchange, key=key))
+    except (BreakerOpen, NotSent) as why:
+        # A key of the client's own may have come before, on a request that is still under way.
+        if given is None:
+            return _from_legacy(exchange, legacy, why, Outcome.FALLBACK_NOT_SENT)
+        return _take_over(exchange, legacy, why, key, Outcome.FALLBACK_NOT_SENT)
+    except (Ambiguous, UpstreamFailed) as why:
+        return _take_over(exchange, legacy, why, key, Outcome.FALLBACK_CLAIMED)
+
+
+def _take_over(exchange: Exchange, legacy: GetResponse, why: Exception, key: str, outcome: Outcome) -> Answered:
+    """Take the request's key from the service, then let legacy answer under it."""
+    if not exchange.body_is_kept:
+        return _unavailable(exchange, f"{why} The body was too long to be kept for a second try.")
+    try:
+        held = seize(
+            scope=exchange.route.service,
+            subject=exchange.identity.subject or "",
+            key=key,
+            fingerprint=fingerprint_of(exchange.request),
+        )
+    except IdempotencyError as error:
+        return _refused(exchange, error)
+    except DatabaseError as error:
+        return _unavailable(exchange, f"The request's idempotency key could not be claimed: {error}")
+    if isinstance(held, Stored):
+        exchange.note = f"stored-answer:{_code(why)}"
+        response = HttpResponse(held.body, status=held.status, content_type=held.content_type)
+        response["Idempotency-Replayed"] = "true"
+        return Answered(response=response, side="extracted", outcome=Outcome.REPLAYED)
+    return _under_claim(exchange, legacy, why, held, outcome)
+
+
+def _under_claim(exchange: Exchange, legacy: GetResponse, why: Exception, held: Claim, outcome: Outcome) -> Answered:
+    request: Any = exchange.request
+    setattr(request, CLAIM_ATTRIBUTE, held)
+    answered = _from_legacy(exchange, legacy, why, outcome)
+    response = answered.response
+    if isinstance(response, HttpResponse):
+        settle(
+            request,
+            status=response.status_code,
+            content_type=response.get("Content-Type", ""),
+            body=response.content,
+        )
+    return answered
+
+
+def _from_service(response: UpstreamResponse) -> Answered:
+    outcome = Outcome.OK if response.status < 400 else Outcome.CLIENT_ERROR
+    return Answered(response=to_django(response), side="extracted", outcome=outcome)
+
+
+def _from_legacy(exchange: Exchange, legacy: GetResponse, why: Exception, outcome: Outcome) -> Answered:
+    exchange.note = f"fallback:{_code(why)}"
+    logger.warning("%s %s is answered by legacy: %s", exchange.request.method, exchange.request.path, why)
+    return Answered(response=legacy(exchange.request), side="legacy", outcome=outcome)
+
+
+def _refused(exchange: Exchange, error: IdempotencyError) -> Answered:
+    exchange.note = f"refused:{error.code}"
+    response = JsonResponse({"code": error.code, "detail": str(error)}, status=error.status_code)
+    if error.retry_after is not None:
+        response["Retry-After"] = str(error.retry_after)
+    return Answered(response=response, side="legacy", outcome=Outcome.CLIENT_ERROR)
+
+
+def _unavailable(exchange: Exchange, why: str) -> Answered:
+    exchange.note = "unavailable"
+    logger.error("%s %s is answered 503: %s", exchange.request.method, exchange.request.path, why)
+    response = JsonResponse(
+        {"code": "unavailable", "detail": "The service did not answer. Send the same request again."},
+        status=503,
+        headers={"Retry-After": "1"},
+    )
+    return Answered(response=response, side="legacy", outcome=Outcome.UNAVAILABLE)
+
+
+def _code(why: Exception) -> str:
+    """Return why the service did not answer, as a short code for a header."""
+    if isinstance(why, UpstreamFailed):
+        return f"status-{why.status}"
+    if isinstance(why, ForwardError):
+        return f"{'not-sent' if isinstance(why, NotSent) else 'ambiguous'}-{why.cause}"
+    return "breaker-open"
+
+
+def _outbound(exchange: Exchange, key: str | None, extra: tuple[tuple[str, str], ...]) -> OutboundRequest:
+    request = exchange.request
+    service = conf().service(exchange.decision.service)
+    token = issue(exchange.identity, audience=service.name, secret=service.secret)
+    headers = [*outbound_headers(request), (IDENTITY_HEADER, token), *extra]
+    if key is not None:
+        headers.append((KEY_HEADER, key))
+    kept = exchange.body_is_kept
+    return OutboundRequest(
+        method=request.method or "GET",
+        raw_path_qs=raw_path_qs(request),
+        headers=headers,
+        body=request.body if kept else request,
+        content_length=None if kept else exchange.content_length,
+    )

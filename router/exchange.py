@@ -1,0 +1,110 @@
+"""One request on its way through the router: what is known about it, worked out when it is first needed."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponseBase
+from django.utils.functional import cached_property as lazy
+from django.utils.module_loading import import_string
+
+from router.conf import conf
+from router.decide import Decision, Facts, decide, needs_identity
+from router.identity import ANONYMOUS, Identity
+from router.identity.resolvers import CredentialsRejected, Resolver, resolve
+from router.registry import Match
+from router.routes import Asked, Kind, Route
+from router.snapshot import Snapshot
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase]
+
+
+@dataclass(kw_only=True)
+class Exchange:
+    """A request that belongs to a route, and how it was decided and answered."""
+
+    request: HttpRequest
+    match: Match
+    snapshot: Snapshot
+    started: float = field(default_factory=time.monotonic)
+    note: str = ""
+    """Why another side answered than the one decided for; empty if it was that one."""
+
+    @property
+    def route(self) -> Route:
+        """Return the route the request belongs to."""
+        return self.match.route
+
+    @property
+    def is_write(self) -> bool:
+        """Whether the request may change something."""
+        return self.route.kind is Kind.WRITE
+
+    @lazy
+    def identity(self) -> Identity:
+        """Who asks; anonymous where the credentials prove nothing, since legacy is to say so in its own words."""
+        try:
+            return resolve(self.request, _resolvers(conf().identity_resolvers))
+        except CredentialsRejected:
+            self.credentials_rejected = True
+            return ANONYMOUS
+
+    credentials_rejected: bool = False
+    """Whether the request carries credentials that no resolver believes."""
+
+    @cached_property
+    def decision(self) -> Decision:
+        """Who answers. Looks at the client only where that makes a difference, so that most requests pay nothing."""
+        if not needs_identity(self.route, self.snapshot):
+            return decide(Facts(method=self.request.method or "", route=self.route), self.snapshot)
+        identity = self.identity
+        asked = Asked(subject=identity.subject, arguments=self.match.kwargs, body=self.json_body)
+        facts = Facts(
+            method=self.request.method or "",
+            route=self.route,
+            key=self.route.partition_key(asked),
+            subject=identity.subject,
+            staff=identity.staff,
+            superuser=identity.superuser,
+            authenticated=identity.authenticated,
+        )
+        return decide(facts, self.snapshot)
+
+    @property
+    def body_is_kept(self) -> bool:
+        """Whether the body is small enough to be read whole, and so to be sent a second time."""
+        limit = conf().max_body_bytes
+        if settings.DATA_UPLOAD_MAX_MEMORY_SIZE is not None:
+            limit = min(limit, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+        return hasattr(self.request, "_body") or self.content_length <= limit
+
+    @property
+    def content_length(self) -> int:
+        """The length the client announced, 0 if none or nonsense, as Django reads it."""
+        try:
+            return max(0, int(self.request.META.get("CONTENT_LENGTH") or 0))
+        except ValueError:
+            return 0
+
+    def json_body(self) -> Mapping[str, Any] | None:
+        """Return the body if it is a JSON object small enough to be kept."""
+        if not self.body_is_kept:
+            return None
+        try:
+            body = json.loads(self.request.body)
+        except ValueError:
+            return None
+        return body if isinstance(body, dict) else None
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the router saw the request."""
+        return time.monotonic() - self.started
+
+
+def _resolvers(paths: tuple[str, ...]) -> list[Resolver]:
+    return [import_string(path) for path in paths]
