@@ -1,0 +1,20 @@
+"""What a client is answered when the domain says no."""
+
+from typing import Any
+
+from rest_framework import status
+from rest_framework.response import Response
+
+from extracted.orders.domain.errors import Invalid, OrderNotFound, PageNotFound, Refused
+from router.drf import exception_handler as toolkit_exception_handler
+
+
+def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
+    """Turn the domain's errors into the monolith's answers, and leave the others to the toolkit."""
+    if isinstance(error, OrderNotFound | PageNotFound):
+        return Response({"detail": str(error)}, status=status.HTTP_404_NOT_FOUND)
+    if isinstance(error, Invalid):
+        return Response({error.field: list(error.messages)}, status=status.HTTP_400_BAD_REQUEST)
+    if isinstance(error, Refused):
+        return Response({"code": error.code, "detail": str(error)}, status=status.HTTP_409_CONFLICT)
+    return toolkit_exception_handler(error, context)

@@ -1,0 +1,166 @@
+"""An order as the service thinks of it, whatever tables it lives in."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from extracted.orders.domain.errors import NotCancellable, NotChangeable
+from extracted.orders.domain.money import Money, zero
+
+
+class Status(StrEnum):
+    """Where an order stands."""
+
+    PENDING = "pending"
+    PAID = "paid"
+    SHIPPED = "shipped"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+class Payment(StrEnum):
+    """What became of an order's money, as far as it is known."""
+
+    NONE = "none"
+    OPEN = "open"
+    PAID = "paid"
+    FAILED = "failed"
+    REFUNDING = "refunding"
+    REFUNDED = "refunded"
+
+
+class AttemptKind(StrEnum):
+    """Which way the money goes."""
+
+    CHARGE = "charge"
+    REFUND = "refund"
+
+
+class AttemptState(StrEnum):
+    """Open until the provider's answer is known for certain."""
+
+    OPEN = "open"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+BEFORE_SHIPPING = frozenset({Status.PENDING, Status.PAID})
+"""The states in which the parcel has not left and everything about it can still change."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """Where a parcel goes, as it was when the order was placed."""
+
+    name: str
+    street: str
+    city: str
+    postcode: str
+    country: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One product of an order, with name and price as they were."""
+
+    product: int
+    sku: str
+    name: str
+    quantity: int
+    unit_price: Money
+    amount: Money
+    """What the line cost, as it was charged: old purchases were not always quantity times price."""
+
+    @classmethod
+    def priced(cls, *, product: int, sku: str, name: str, quantity: int, unit_price: Money) -> "Line":
+        """Return a line at today's price."""
+        amount = unit_price * quantity
+        return cls(product=product, sku=sku, name=name, quantity=quantity, unit_price=unit_price, amount=amount)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One charge or refund that was asked of the payment provider, or is about to be."""
+
+    kind: AttemptKind
+    state: AttemptState
+    amount: Money
+    card: str = ""
+    provider_key: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """An order of one customer with its lines and the attempts to pay it, oldest first."""
+
+    id: int
+    number: str
+    customer: int
+    status: Status
+    ship_to: Address
+    total: Money
+    note: str = ""
+    placed_at: datetime
+    paid_at: datetime | None = None
+    closed_at: datetime | None = None
+    lines: tuple[Line, ...] = field(default=())
+    attempts: tuple[Attempt, ...] = field(default=())
+
+    @property
+    def can_cancel(self) -> bool:
+        """Return whether the order can still be called off."""
+        return self.status in BEFORE_SHIPPING
+
+    @property
+    def can_change_address(self) -> bool:
+        """Return whether the parcel can still go elsewhere."""
+        return self.status in BEFORE_SHIPPING
+
+    @property
+    def payment(self) -> Payment:
+        """Return what became of the order's money."""
+        return payment_state(self.attempts)
+
+    @property
+    def refundable_charge(self) -> Attempt | None:
+        """Return the charge whose money has to go back if the order is cancelled now."""
+        if any(a.kind is AttemptKind.REFUND and a.state is not AttemptState.FAILED for a in self.attempts):
+            return None
+        charged = (a for a in self.attempts if a.kind is AttemptKind.CHARGE and a.state is AttemptState.SUCCEEDED)
+        return next(charged, None)
+
+    def cancelled(self, at: datetime) -> "Order":
+        """Return the order as it is once called off at ``at``."""
+        if not self.can_cancel:
+            raise NotCancellable(f"Order {self.number} is {self.status} and can no longer be cancelled.")
+        return replace(self, status=Status.CANCELLED, closed_at=at)
+
+    def sent_to(self, address: Address) -> "Order":
+        """Return the order as it is once it goes to ``address``."""
+        if not self.can_change_address:
+            raise NotChangeable(f"Order {self.number} is {self.status} and its address can no longer be changed.")
+        return replace(self, ship_to=address)
+
+
+def total(lines: Iterable[Line], currency: str) -> Money:
+    """Return what ``lines`` cost together."""
+    return sum((line.amount for line in lines), start=zero(currency))
+
+
+def payment_state(attempts: Iterable[Attempt]) -> Payment:
+    """Return what became of the money, told from the attempts in the order they were made."""
+    made = tuple(attempts)
+    known = {(attempt.kind, attempt.state) for attempt in made}
+    for kind, state, payment in (
+        (AttemptKind.REFUND, AttemptState.SUCCEEDED, Payment.REFUNDED),
+        (AttemptKind.REFUND, AttemptState.OPEN, Payment.REFUNDING),
+        (AttemptKind.CHARGE, AttemptState.SUCCEEDED, Payment.PAID),
+        (AttemptKind.CHARGE, AttemptState.OPEN, Payment.OPEN),
+        (AttemptKind.CHARGE, AttemptState.FAILED, Payment.FAILED),
+    ):
+        if (kind, state) in known:
+            return payment
+    return Payment.NONE

@@ -1,0 +1,97 @@
+"""Settings of the orders service. Everything variable comes from the environment."""
+
+import os
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+from router.service import environment
+
+BASE_DIR = Path(__file__).resolve().parent.parent.parent
+VAR_DIR = Path(os.environ.get("SHOP_VAR", BASE_DIR / "var"))
+
+DEBUG = False
+SECRET_KEY = os.environ.get(
+    "ORDERS_SECRET_KEY", "demo-only-secret-key-of-the-orders-service-never-use-it-in-production"
+)
+ALLOWED_HOSTS = os.environ.get("ORDERS_ALLOWED_HOSTS", "*").split(",")  # the shop forwards its own Host header
+
+# --- the store ---------------------------------------------------------------------------------------------
+STORE_APPS = {"shared": "extracted.orders.legacy_store"}
+"""Which app keeps the orders, by ORDERS_STORE; a store of the service's own goes here beside the monolith's."""
+
+ORDERS_STORE = environment.choice("ORDERS_STORE", default="shared", allowed=("shared", "own"))
+if ORDERS_STORE not in STORE_APPS:
+    raise ImproperlyConfigured(
+        f"ORDERS_STORE={ORDERS_STORE!r}: the service's own store does not exist yet in this release. "
+        "Use ORDERS_STORE=shared, the monolith's tables."
+    )
+
+DATABASES = {"default": environment.database("ORDERS_DATABASE_URL", f"sqlite:///{VAR_DIR / 'shop.sqlite3'}")}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+INSTALLED_APPS = [
+    STORE_APPS[ORDERS_STORE],
+    "rest_framework",
+    "drf_spectacular",
+    "router.idempotency",
+]
+
+# --- requests ----------------------------------------------------------------------------------------------
+FAULTS_FILE = os.environ.get("ORDERS_FAULTS_FILE", "") if environment.flag("ORDERS_FAULTS", default=False) else None
+if FAULTS_FILE == "":
+    raise ImproperlyConfigured(
+        "ORDERS_FAULTS=1 needs ORDERS_FAULTS_FILE, the path of the JSON file in which all workers see the faults."
+    )
+
+MIDDLEWARE = [
+    "django.middleware.common.CommonMiddleware",  # Content-Length, so that the router can keep connections alive
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",  # as the monolith answers
+    *(["extracted.orders.faults.FaultMiddleware"] if FAULTS_FILE else []),
+    "router.service.middleware.ServiceIdentityMiddleware",
+    "router.service.middleware.ReadOnlyShadowMiddleware",
+]
+APPEND_SLASH = False
+ROOT_URLCONF = "extracted.orders.urls"
+WSGI_APPLICATION = "extracted.orders.wsgi.application"
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["router.service.drf.SignedIdentityAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "extracted.orders.api.errors.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Orders",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "AUTHENTICATION_WHITELIST": [],
+    "SECURITY": [{"router": []}],
+    "APPEND_COMPONENTS": {
+        "securitySchemes": {"router": {"type": "apiKey", "in": "header", "name": "X-Strangler-Identity"}}
+    },
+}
+
+# --- the shop ----------------------------------------------------------------------------------------------
+STRANGLER_SERVICE = {
+    "NAME": "orders",
+    "SECRET": os.environ.get("STRANGLER_SECRET_ORDERS", "demo-only-secret-between-shop-and-orders"),
+}
+STRANGLER_IDEMPOTENCY = {"HOLDER": "extracted"}
+SHOP_INTERNAL_URL = os.environ.get("SHOP_INTERNAL_URL", "http://127.0.0.1:8102")
+SHOP_INTERNAL_TIMEOUT = float(os.environ.get("SHOP_INTERNAL_TIMEOUT", "3.0"))  # seconds
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": os.environ.get("ORDERS_LOG_LEVEL", "INFO")},
+}
