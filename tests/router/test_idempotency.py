@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from django.core.management import call_command
 from django.db import connection
 from django.http import HttpRequest
 from django.test import RequestFactory
@@ -201,3 +202,16 @@ class TestTwoSides:
         router.join(timeout=30)
         assert found == [Stored(status=201, content_type="application/json", body=b'{"made":"written"}')]
         assert written() == 1
+
+
+@pytest.mark.django_db
+def test_purging_forgets_old_keys_only(capsys) -> None:
+    for key, days in (("old", 9), ("new", 1)):
+        run_once(post(key=key), **SCOPE, work=lambda key=key: write(f"written-{key}"))
+        IdempotencyKey.objects.filter(key=key).update(created_at=timezone.now() - timedelta(days=days))
+    call_command("idempotency", "purge", "--dry-run")
+    assert IdempotencyKey.objects.count() == 2
+    call_command("idempotency", "purge")
+    assert list(IdempotencyKey.objects.values_list("key", flat=True)) == ["new"]
+    said = capsys.readouterr().out.splitlines()
+    assert said == [f"1 idempotency keys older than 7 days {verb}." for verb in ("would be forgotten", "forgotten")]
