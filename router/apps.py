@@ -1,0 +1,18 @@
+"""Wire the router into Django: find the routes, register the checks, say who loads the snapshot."""
+
+from django.apps import AppConfig
+
+
+class RouterConfig(AppConfig):
+    name = "router"
+    label = "router"
+    verbose_name = "Strangler router"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Import every app's strangler.py and register the system checks."""
+        from router import checks, poller, registry  # the models these need exist only now
+
+        checks.register_all()
+        poller.install()
+        registry.autodiscover()

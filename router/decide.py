@@ -1,0 +1,196 @@
+"""Who answers a request: a pure function of the request's facts and the snapshot."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from router.buckets import bucket as bucket_of
+from router.limits import BLOCKERS, CHANNEL_OF, Limits, limits
+from router.routes import Key, Kind, Route
+from router.snapshot import Snapshot
+
+Side: TypeAlias = Literal["legacy", "extracted"]
+
+_SHADOWED_METHODS = frozenset({"GET", "HEAD"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Facts:
+    """What the decision looks at, besides the snapshot."""
+
+    method: str
+    route: Route
+    key: Key | None = None
+    """Whose data is touched."""
+    subject: str | None = None
+    """Who asks: a user's primary key as text, None for an anonymous visitor."""
+    staff: bool = False
+    superuser: bool = False
+    authenticated: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    """Who answers, and why."""
+
+    side: Side
+    reason: str
+    """A code from RULES."""
+    detail: str
+    """The same in a sentence."""
+    service: str
+    route: str
+    bucket: int | None = None
+    requested_percent: int = 0
+    """What the flag asks for."""
+    effective_percent: int = 0
+    """What it gets: no more than the envelope."""
+    store: str = "shared"
+    shadow: bool = False
+    """Whether the read is sent to the other side as well, for comparison."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One request on one channel, as the rules see it."""
+
+    facts: Facts
+    limits: Limits
+    bucket: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """If it applies, this side answers, for the reason in the sentence."""
+
+    side: Side
+    applies: Callable[[_Case], bool]
+    sentence: str
+
+
+def _blocked_by(code: str) -> Callable[[_Case], bool]:
+    return lambda case: case.limits.blocked == code
+
+
+RULES: dict[str, Rule] = {
+    **{
+        code: Rule("legacy", _blocked_by(code), f"legacy answers: {sentence}")
+        for code, (_, sentence) in BLOCKERS.items()
+    },
+    "not-yet": Rule(
+        "legacy",
+        lambda case: case.limits.envelope == 0,
+        "{step} diverts none of the {channel} of {service}",
+    ),
+    "flag-off": Rule(
+        "legacy",
+        lambda case: case.limits.rule.everyone is False,
+        "the flag {flag} is off for everyone",
+    ),
+    "everyone": Rule(
+        "extracted",
+        lambda case: case.limits.effective == 100,
+        "{step} diverts all {channel} of {service}",
+    ),
+    "no-key": Rule(
+        "legacy",
+        lambda case: case.bucket is None,
+        "the request has no partition key; such traffic moves last, at 100 %, and {flag} is at {effective} %",
+    ),
+    "outside-envelope": Rule(
+        "legacy",
+        lambda case: case.bucket is None or case.bucket >= case.limits.envelope,
+        "bucket {bucket} is outside of the {envelope} % that {step} diverts",
+    ),
+    "in-envelope": Rule(
+        "extracted",
+        lambda case: case.limits.rule.everyone is True,
+        "bucket {bucket} is inside of the {envelope} % that {step} diverts",
+    ),
+    "flag-percent": Rule(
+        "extracted",
+        lambda case: case.bucket is not None and case.bucket < case.limits.requested,
+        "bucket {bucket} is inside of the {requested} % that the flag {flag} lets in",
+    ),
+    "flag-user": Rule(
+        "extracted",
+        lambda case: case.facts.subject is not None and case.facts.subject in case.limits.rule.users,
+        "the flag {flag} names user {subject}, and bucket {bucket} is inside of the {envelope} % of {step}",
+    ),
+    "flag-superuser": Rule(
+        "extracted",
+        lambda case: case.limits.rule.superusers and case.facts.superuser,
+        "the flag {flag} lets superusers in, and bucket {bucket} is inside of the {envelope} % of {step}",
+    ),
+    "flag-staff": Rule(
+        "extracted",
+        lambda case: case.limits.rule.staff and case.facts.staff,
+        "the flag {flag} lets staff in, and bucket {bucket} is inside of the {envelope} % of {step}",
+    ),
+    "flag-authenticated": Rule(
+        "extracted",
+        lambda case: case.limits.rule.authenticated and case.facts.authenticated,
+        "the flag {flag} lets logged-in users in, and bucket {bucket} is inside of the {envelope} % of {step}",
+    ),
+    "outside-flag": Rule(
+        "legacy",
+        lambda case: True,
+        "bucket {bucket} is outside of the {requested} % that the flag {flag} lets in",
+    ),
+}
+"""By reason code; the first that applies decides, and the last always does."""
+
+
+def decide(facts: Facts, snapshot: Snapshot) -> Decision:
+    """Decide who answers; the same facts and snapshot give the same decision in every process."""
+    route = facts.route
+    allowed = limits(route.service, CHANNEL_OF[route.kind], snapshot)
+    bucket = None if facts.key is None else bucket_of(route.service, facts.key)
+    reason = _first(_Case(facts, allowed, bucket))
+    rule = RULES[reason]
+    return Decision(
+        side=rule.side,
+        reason=reason,
+        detail=rule.sentence.format(
+            service=route.service,
+            channel=allowed.channel,
+            step=allowed.step,
+            flag=allowed.flag_name,
+            switch=allowed.switch,
+            envelope=allowed.envelope,
+            requested=allowed.requested,
+            effective=allowed.effective,
+            bucket=bucket,
+            subject=facts.subject,
+        ),
+        service=route.service,
+        route=route.name,
+        bucket=bucket,
+        requested_percent=allowed.requested,
+        effective_percent=allowed.effective,
+        store=allowed.store,
+        shadow=rule.side == "legacy" and _shadowed(facts, bucket, snapshot),
+    )
+
+
+def needs_identity(route: Route, snapshot: Snapshot) -> bool:
+    """Return whether the decision depends on who asks or whose data it is, so that the session has to be read."""
+    diverted = limits(route.service, CHANNEL_OF[route.kind], snapshot).settled
+    if diverted is None or diverted:
+        return diverted is None
+    return _may_be_shadowed(route) and limits(route.service, "shadow", snapshot).settled is None
+
+
+def _first(case: _Case) -> str:
+    return next(code for code, rule in RULES.items() if rule.applies(case))
+
+
+def _may_be_shadowed(route: Route) -> bool:
+    return route.shadow and route.kind is Kind.READ
+
+
+def _shadowed(facts: Facts, bucket: int | None, snapshot: Snapshot) -> bool:
+    if not _may_be_shadowed(facts.route) or facts.method not in _SHADOWED_METHODS:
+        return False
+    allowed = limits(facts.route.service, "shadow", snapshot)
+    return RULES[_first(_Case(facts, allowed, bucket))].side == "extracted"

@@ -1,0 +1,6 @@
+"""The router's tables."""
+
+from router.models.flag import BreakerOverride, Flag
+from router.models.traffic import BreakerEvent, ShadowMismatch, TrafficCount
+
+__all__ = ["BreakerEvent", "BreakerOverride", "Flag", "ShadowMismatch", "TrafficCount"]

@@ -1,0 +1,78 @@
+"""Steer from tests: context managers, which are decorators as well."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from router import registry, snapshot
+from router.limits import CHANNELS, flag_name
+from router.routes import Route
+from router.snapshot import Envelope, FlagRule, Snapshot
+
+
+@contextmanager
+def override_snapshot(replacement: Snapshot) -> Iterator[Snapshot]:
+    """Let this process decide by another snapshot; the database is not asked."""
+    with snapshot.overridden(replacement) as active:
+        yield active
+
+
+@contextmanager
+def override_envelope(
+    service: str, *, reads: int = 0, writes: int = 0, shadow: int = 0, store: str = "shared", step: str = "test"
+) -> Iterator[Snapshot]:
+    """Let one service have another envelope, on top of what is in force."""
+    envelope = Envelope(step=step, reads=reads, writes=writes, shadow=shadow, store=store)
+    base = _base()
+    with override_snapshot(replace(base, envelopes={**base.envelopes, service: envelope})) as active:
+        yield active
+
+
+@contextmanager
+def override_flag(
+    name: str,
+    *,
+    everyone: bool | None = None,
+    percent: int | None = None,
+    users: frozenset[str] | set[str] | tuple[str, ...] = (),
+    superusers: bool = False,
+    staff: bool = False,
+    authenticated: bool = False,
+) -> Iterator[Snapshot]:
+    """Let one flag be set otherwise, on top of what is in force."""
+    service, _, channel = name.rpartition(".")
+    if channel not in CHANNELS:
+        expected = ", ".join(flag_name(service or "orders", known) for known in CHANNELS)
+        raise ValueError(f"{name!r} steers nothing. A flag is named like {expected}.")
+    rule = FlagRule(
+        name=name,
+        everyone=everyone,
+        percent=percent,
+        users=frozenset(map(str, users)),
+        superusers=superusers,
+        staff=staff,
+        authenticated=authenticated,
+    )
+    base = _base()
+    with override_snapshot(replace(base, flags={**base.flags, name: rule})) as active:
+        yield active
+
+
+@contextmanager
+def override_killed(*switches: str) -> Iterator[Snapshot]:
+    """Let kill switches be on, on top of what is in force."""
+    base = _base()
+    with override_snapshot(replace(base, killed=base.killed | frozenset(switches))) as active:
+        yield active
+
+
+@contextmanager
+def override_routes(*routes: Route) -> Iterator[None]:
+    """Let other routes be declared than those of the project."""
+    with registry.replaced(*routes):
+        yield
+
+
+def _base() -> Snapshot:
+    known = snapshot.current()
+    return replace(known, version=max(1, known.version))
