@@ -27,7 +27,7 @@ OURS = "x-strangler-"
 """Only the router and its services may speak in these fields; from a client they are removed."""
 SET_BY_US = frozenset({"content-length", "expect", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"})
 PATH_SAFE = "/:@!$&'()*+,;=-._~"
-TARGET_SAFE = PATH_SAFE + "?%[]{}|\\^`\"<>#"
+TARGET_SAFE = PATH_SAFE + '?%[]{}|\\^`"<>#'
 
 
 def outbound_headers(source: HttpRequest | Mapping[str, Any]) -> Headers:

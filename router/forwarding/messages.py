@@ -6,7 +6,8 @@ from functools import cached_property
 from typing import Protocol
 from urllib.parse import SplitResult, urlsplit
 
-from router.exceptions import StranglerError
+from router.conf import Timeouts
+from router.exceptions import ConfigurationError, StranglerError
 
 Headers = list[tuple[str, str]]
 
@@ -16,17 +17,6 @@ class Readable(Protocol):
 
     def read(self, size: int, /) -> bytes:
         """Return up to ``size`` bytes, nothing at the end."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Timeouts:
-    """How long, in seconds, an upstream may take."""
-
-    connect: float = 0.5
-    first_byte: float = 2.0
-    """From the last byte of the request to the first of the answer."""
-    total: float = 10.0
-    """From the start of the call to the last byte of the answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +40,7 @@ class Upstream:
         """Return the parts of the base URL, refusing what can not be reached over HTTP."""
         parts = urlsplit(self.base_url)
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-            raise ValueError(
+            raise ConfigurationError(
                 f"upstream {self.name}: {self.base_url!r} is not a base URL. Use http://host:port or https://host:port."
             )
         return parts

@@ -104,7 +104,9 @@ class Connection:
                 raise WireError("protocol", f"no end of line or header within {limit} bytes")
             more = self.receive(deadline)
             if not more:
-                raise WireError("truncated" if data else "reset", "the connection was closed in the middle of an answer")
+                raise WireError(
+                    "truncated" if data else "reset", "the connection was closed in the middle of an answer"
+                )
             data += more
         self._buffer = data[end + len(mark) :]
         return data[:end]

@@ -53,7 +53,7 @@ class ShadowMismatch(models.Model):
 
     at = models.DateTimeField()
     service = models.CharField(max_length=100)
-    store = models.CharField(max_length=20)
+    store = models.CharField(max_length=40)
     route = models.CharField(max_length=200)
     method = models.CharField(max_length=10)
     path = models.CharField(max_length=500)
