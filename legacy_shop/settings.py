@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from celery.schedules import crontab
+
 from router.service import environment
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -106,9 +108,16 @@ STRANGLER = {
         "orders": {
             "UPSTREAMS": {"shared": os.environ.get("ORDERS_SHARED_URL", "http://127.0.0.1:8101")},
             "SECRET": os.environ.get("STRANGLER_SECRET_ORDERS", "demo-only-secret-between-shop-and-orders"),
+            "TIMEOUTS": {  # seconds
+                "CONNECT": float(os.environ.get("ORDERS_CONNECT_TIMEOUT", "0.5")),
+                "FIRST_BYTE": float(os.environ.get("ORDERS_FIRST_BYTE_TIMEOUT", "2.0")),
+                "TOTAL": float(os.environ.get("ORDERS_TOTAL_TIMEOUT", "5.0")),
+            },
         },
     },
+    "DEBUG_HEADERS": environment.flag("STRANGLER_DEBUG_HEADERS", default=False),
 }
+STRANGLER_IDEMPOTENCY = {"HOLDER": "legacy"}
 
 # --- payments ----------------------------------------------------------------------------------------------
 PAYMENT_PROVIDER_URL = os.environ.get("PAYMENT_PROVIDER_URL", "http://127.0.0.1:8109")
@@ -120,6 +129,22 @@ CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+if CELERY_BROKER_URL.startswith("filesystem:"):  # the embedded broker: a folder, nothing to install
+    CELERY_BROKER_TRANSPORT_OPTIONS = {
+        "data_folder_in": str(VAR_DIR / "broker" / "messages"),
+        "data_folder_out": str(VAR_DIR / "broker" / "messages"),
+        "control_folder": str(VAR_DIR / "broker" / "control"),
+        "polling_interval": 0.02,  # seconds
+    }
+CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "celerybeat-schedule")
+CELERY_BEAT_SCHEDULE = {
+    "settle open payments": {
+        "task": "payments.settle_open_payments",
+        "schedule": 2.0,  # seconds
+        "options": {"expires": 10.0},  # hints that nobody took in time are worth nothing: the next one says the same
+    },
+    "expire unpaid orders": {"task": "orders.expire_unpaid_orders", "schedule": crontab(hour="3", minute="30")},
+}
 
 LOGGING = {
     "version": 1,

@@ -24,10 +24,9 @@ from router.forward import (
     OutboundRequest,
     UpstreamResponse,
     outbound_headers,
-    raw_path_qs,
+    raw_target,
     send,
     to_django,
-    upstream_for,
 )
 from router.idempotency.claims import HEADER as KEY_HEADER
 from router.idempotency.claims import Claim, Stored, fingerprint_of, seize
@@ -36,6 +35,7 @@ from router.idempotency.guard import CLAIM_ATTRIBUTE, settle
 from router.identity import HEADER as IDENTITY_HEADER
 from router.identity.tokens import issue
 from router.metrics import Outcome
+from router.upstreams import upstream_for
 
 logger = logging.getLogger("router")
 
@@ -178,13 +178,14 @@ def _outbound(exchange: Exchange, key: str | None, extra: tuple[tuple[str, str],
     request = exchange.request
     service = conf().service(exchange.decision.service)
     token = issue(exchange.identity, audience=service.name, secret=service.secret)
-    headers = [*outbound_headers(request), (IDENTITY_HEADER, token), *extra]
+    headers = [field for field in outbound_headers(request) if field[0].lower() != KEY_HEADER.lower()]
+    headers += [(IDENTITY_HEADER, token), *extra]
     if key is not None:
         headers.append((KEY_HEADER, key))
     kept = exchange.body_is_kept
     return OutboundRequest(
         method=request.method or "GET",
-        raw_path_qs=raw_path_qs(request),
+        raw_path_qs=raw_target(request),
         headers=headers,
         body=request.body if kept else request,
         content_length=None if kept else exchange.content_length,
