@@ -38,8 +38,9 @@ INSTALLED_APPS = [
 ]
 
 # --- requests ----------------------------------------------------------------------------------------------
-FAULTS_FILE = os.environ.get("ORDERS_FAULTS_FILE", "") if environment.flag("ORDERS_FAULTS", default=False) else None
-if FAULTS_FILE == "":
+FAULTS = environment.flag("ORDERS_FAULTS", default=False)
+FAULTS_FILE = os.environ.get("ORDERS_FAULTS_FILE", "") if FAULTS else ""
+if FAULTS and not FAULTS_FILE:
     raise ImproperlyConfigured(
         "ORDERS_FAULTS=1 needs ORDERS_FAULTS_FILE, the path of the JSON file in which all workers see the faults."
     )
@@ -47,7 +48,7 @@ if FAULTS_FILE == "":
 MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",  # Content-Length, so that the router can keep connections alive
     "django.middleware.clickjacking.XFrameOptionsMiddleware",  # as the monolith answers
-    *(["extracted.orders.faults.FaultMiddleware"] if FAULTS_FILE else []),
+    *(["extracted.orders.faults.FaultMiddleware"] if FAULTS else []),
     "router.service.middleware.ServiceIdentityMiddleware",
     "router.service.middleware.ReadOnlyShadowMiddleware",
 ]

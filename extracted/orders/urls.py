@@ -19,5 +19,5 @@ urlpatterns = [
     path("health/", health.live),
     path("health/ready/", health.ready),
 ]
-if settings.FAULTS_FILE:
+if settings.FAULTS:
     urlpatterns.append(path("faults/", faults_view))

@@ -1,7 +1,7 @@
 """The JSON of the API, key by key as the monolith writes it."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from extracted.orders.domain.order import Address, Line, Order
@@ -76,7 +76,7 @@ def _line(line: Line) -> Document:
 
 
 def _time(moment: datetime | None) -> str | None:
-    """Return ``moment`` in UTC as REST framework writes it."""
+    """Return ``moment`` in UTC, to the microsecond even where that is zero."""
     if moment is None:
         return None
-    return moment.isoformat().replace("+00:00", "Z")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -21,8 +21,7 @@ from extracted.orders.api.serializers import (
     StaffOrderPage,
     StaffQuerySerializer,
 )
-from extracted.orders.domain.order import Address, Status
-from extracted.orders.domain.store import Change
+from extracted.orders.domain.order import Address, Order, Status
 from extracted.orders.payments import run_attempt
 from extracted.orders.stores import order_store
 from router.drf import IdempotentViewMixin, as_response
@@ -41,21 +40,20 @@ class OrderView(IdempotentViewMixin, APIView):
             raise AuthenticationFailed(f"The identity token names {subject!r}, which is no customer of this shop.")
         return int(subject)
 
-    def change(self, request: Request, write: Callable[[], Change], status: int = 200) -> Any:
-        """Run ``write`` once for the request's key; then have the attempt it opened run, and answer how it went."""
-        opened: list[Change] = []
+    def change(self, request: Request, write: Callable[[], Order], status: int = 200) -> Any:
+        """Run ``write`` once for the request's key; then have the attempts still open run, and answer how it went."""
+        written: list[Order] = []
 
         def work() -> tuple[int, Any]:
-            change = write()
-            opened.append(change)
-            return status, order_document(change.order)
+            written.append(write())
+            return status, order_document(written[-1])
 
         outcome = self.run_once(request, SCOPE, work)
-        for change in opened:
-            if change.opened is not None:
-                run_attempt(change.opened)
-                fresh = order_store().get(change.order.customer, change.order.id)
-                outcome = outcome.amend(status, order_document(fresh))
+        for order in written:
+            for provider_key in order.due:
+                run_attempt(provider_key)
+            if order.due:
+                outcome = outcome.amend(status, order_document(order_store().get(order.customer, order.id)))
         return as_response(outcome)
 
 

@@ -56,3 +56,10 @@ class Invalid(OrderError):
         self.field = field
         self.messages = tuple(messages)
         super().__init__(f"{field}: {' '.join(self.messages)}")
+
+
+class TooLarge(Invalid):
+    """The order is worth more than the shop can write on an invoice."""
+
+    def __init__(self) -> None:
+        super().__init__("lines", ["The order is worth more than the shop can write on an invoice."])

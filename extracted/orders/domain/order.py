@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from uuid import UUID
 
-from extracted.orders.domain.errors import NotCancellable, NotChangeable
+from extracted.orders.domain.errors import NotCancellable, NotChangeable, TooLarge
 from extracted.orders.domain.money import Money, zero
 
 
@@ -49,6 +50,7 @@ class AttemptState(StrEnum):
 
 BEFORE_SHIPPING = frozenset({Status.PENDING, Status.PAID})
 """The states in which the parcel has not left and everything about it can still change."""
+HIGHEST_TOTAL = Decimal("9999999999.99")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +127,11 @@ class Order:
         return payment_state(self.attempts)
 
     @property
+    def due(self) -> tuple[UUID, ...]:
+        """Return the provider keys of the attempts whose end is not known yet, oldest first."""
+        return tuple(attempt.provider_key for attempt in self.attempts if attempt.state is AttemptState.OPEN)
+
+    @property
     def refundable_charge(self) -> Attempt | None:
         """Return the charge whose money has to go back if the order is cancelled now."""
         if any(a.kind is AttemptKind.REFUND and a.state is not AttemptState.FAILED for a in self.attempts):
@@ -146,8 +153,11 @@ class Order:
 
 
 def total(lines: Iterable[Line], currency: str) -> Money:
-    """Return what ``lines`` cost together."""
-    return sum((line.amount for line in lines), start=zero(currency))
+    """Return what ``lines`` cost together; raise TooLarge if that cannot be invoiced."""
+    amount = sum((line.amount for line in lines), start=zero(currency))
+    if amount.amount > HIGHEST_TOTAL:
+        raise TooLarge
+    return amount
 
 
 def payment_state(attempts: Iterable[Attempt]) -> Payment:

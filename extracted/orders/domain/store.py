@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from typing import Protocol
-from uuid import UUID
 
 from extracted.orders.domain.order import Address, Order, Status
 
@@ -30,15 +29,6 @@ class Wish:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Change:
-    """An order after a write, with the payment attempt that the write left open."""
-
-    order: Order
-    opened: UUID | None = None
-    """The provider key of the new attempt; nobody has called the provider for it yet."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Page:
     """A page of a list of orders, newest first."""
 
@@ -52,7 +42,7 @@ class OrderStore(Protocol):
     """Where orders are kept.
 
     The writes run inside the caller's transaction, together with the completion of its idempotency key. They never
-    call another process; an attempt they open is run by the caller afterwards.
+    call another process; the attempts they leave open are the order's ``due``, for the caller to have run afterwards.
     """
 
     name: str
@@ -66,15 +56,15 @@ class OrderStore(Protocol):
         """Return the customer's order; raise OrderNotFound, for other people's orders too."""
         ...
 
-    def place(self, wish: Wish) -> Change:
+    def place(self, wish: Wish) -> Order:
         """Take stock, keep the order and open the charge; raise Invalid or OutOfStock."""
         ...
 
-    def cancel(self, customer: int, order_id: int) -> Change:
+    def cancel(self, customer: int, order_id: int) -> Order:
         """Call the order off, give its stock back and open the refund; raise OrderNotFound or NotCancellable."""
         ...
 
-    def change_address(self, customer: int, order_id: int, address: Address) -> Change:
+    def change_address(self, customer: int, order_id: int, address: Address) -> Order:
         """Send the order elsewhere; raise OrderNotFound or NotChangeable."""
         ...
 

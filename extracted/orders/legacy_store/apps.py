@@ -6,5 +6,6 @@ class LegacyStoreConfig(StoreConfig):
 
     name = "extracted.orders.legacy_store"
     label = "legacy_store"
+    default = True
     default_auto_field = "django.db.models.BigAutoField"
     store_class = "extracted.orders.legacy_store.store.LegacyOrderStore"

@@ -2,16 +2,15 @@
 
 import uuid
 from datetime import datetime
-from uuid import UUID
 
 from extracted.orders.domain.money import Money
 from extracted.orders.domain.order import AttemptKind, AttemptState
 from extracted.orders.legacy_store import models
 
 
-def open_attempt(order_id: int, kind: AttemptKind, amount: Money, card: str, at: datetime) -> UUID:
-    """Insert an open attempt and return the key under which the provider will be asked."""
-    row = models.PaymentAttempt.objects.create(
+def open_attempt(order_id: int, kind: AttemptKind, amount: Money, card: str, at: datetime) -> None:
+    """Insert an open attempt, with a new key under which the provider will be asked."""
+    models.PaymentAttempt.objects.create(
         order_id=order_id,
         kind=kind.value,
         state=AttemptState.OPEN.value,
@@ -21,4 +20,3 @@ def open_attempt(order_id: int, kind: AttemptKind, amount: Money, card: str, at:
         provider_key=uuid.uuid4(),
         created_at=at,
     )
-    return row.provider_key

@@ -7,39 +7,40 @@ from datetime import datetime
 from extracted.orders.domain.errors import Invalid
 from extracted.orders.domain.money import Money
 from extracted.orders.domain.order import Address, AttemptKind, Line, Status, total
-from extracted.orders.domain.store import Change, WantedLine, Wish
+from extracted.orders.domain.store import WantedLine, Wish
 from extracted.orders.legacy_store import models
 from extracted.orders.legacy_store.attempts import open_attempt
-from extracted.orders.legacy_store.documents import CODES, address_columns, to_line_row, to_order
+from extracted.orders.legacy_store.documents import CODES, address_columns, to_line_row
 from extracted.orders.legacy_store.stock import take
 
 CURRENCY = "USD"
 
 
-def place(wish: Wish, at: datetime) -> Change:
-    """Keep the order that ``wish`` describes; the caller's transaction makes it all or nothing."""
+def place(wish: Wish, at: datetime) -> int:
+    """Keep the order that ``wish`` describes and return its id; the caller's transaction makes it all or nothing."""
     address, address_id = _address(wish)
     lines = _priced(_wanted(wish))
+    price = total(lines, CURRENCY)
     take(lines)
+    free = not price.amount  # no provider would take a charge of zero
     row = models.Order.objects.create(
         number=_number(at),
         customer_id=wish.customer,
-        status=CODES[Status.PENDING],
+        status=CODES[Status.PAID if free else Status.PENDING],
         shipping_address_id=address_id,
         **address_columns(address),
         currency=CURRENCY,
-        total=total(lines, CURRENCY).amount,
+        total=price.amount,
         note=wish.note,
         placed_at=at,
+        paid_at=at if free else None,
     )
     models.OrderLine.objects.bulk_create(to_line_row(line, row.pk) for line in lines)
     if wish.lines is None:
         models.CartLine.objects.filter(cart__user_id=wish.customer).delete()
-    order = to_order(row)
-    opened = None
-    if wish.card is not None:
-        opened = open_attempt(order.id, AttemptKind.CHARGE, order.total, wish.card, at)
-    return Change(order=to_order(models.Order.objects.get(pk=row.pk)), opened=opened)
+    if wish.card and not free:
+        open_attempt(row.pk, AttemptKind.CHARGE, price, wish.card, at)
+    return row.pk
 
 
 def _wanted(wish: Wish) -> tuple[WantedLine, ...]:
@@ -87,4 +88,4 @@ def _address(wish: Wish) -> tuple[Address, int | None]:
 
 def _number(at: datetime) -> str:
     """Return a number for a new order that can be read out on the phone and is not guessed."""
-    return f"{at:%y%m%d}-{secrets.token_hex(4).upper()}"
+    return f"{at:%y%m%d}-{secrets.token_hex(6).upper()}"

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from extracted.orders.domain.errors import OrderNotFound, PageNotFound
 from extracted.orders.domain.order import Address, AttemptKind, Order, Status
-from extracted.orders.domain.store import PAGE_SIZE, Change, Page, Wish
+from extracted.orders.domain.store import PAGE_SIZE, Page, Wish
 from extracted.orders.legacy_store import models
 from extracted.orders.legacy_store.attempts import open_attempt
 from extracted.orders.legacy_store.checkout import place
@@ -39,28 +39,27 @@ class LegacyOrderStore:
         """Return anybody's order."""
         return _one(models.Order.objects.filter(pk=order_id))
 
-    def place(self, wish: Wish) -> Change:
+    def place(self, wish: Wish) -> Order:
         """Take stock, keep the order and open the charge."""
-        return place(wish, timezone.now())
+        return self.get(wish.customer, place(wish, timezone.now()))
 
-    def cancel(self, customer: int, order_id: int) -> Change:
+    def cancel(self, customer: int, order_id: int) -> Order:
         """Call the order off, give its stock back and open the refund of what was charged."""
         now = timezone.now()
         before, after = self._change(customer, order_id, lambda order: order.cancelled(now))
         models.Order.objects.filter(pk=order_id).update(status=CODES[after.status], closed_at=after.closed_at)
         give_back(after.lines)
         charge = before.refundable_charge
-        opened = None
         if charge is not None:
-            opened = open_attempt(order_id, AttemptKind.REFUND, charge.amount, charge.card, now)
-        return Change(order=self.get(customer, order_id), opened=opened)
+            open_attempt(order_id, AttemptKind.REFUND, charge.amount, charge.card, now)
+        return self.get(customer, order_id)
 
-    def change_address(self, customer: int, order_id: int, address: Address) -> Change:
+    def change_address(self, customer: int, order_id: int, address: Address) -> Order:
         """Send the order elsewhere; the address book entry it came from is no longer its address."""
         _, after = self._change(customer, order_id, lambda order: order.sent_to(address))
         columns = address_columns(after.ship_to)
-        models.Order.objects.filter(pk=order_id).update(**columns, shipping_address=None)
-        return Change(order=after)
+        models.Order.objects.filter(pk=order_id).update(**columns, shipping_address_id=None)
+        return after
 
     def check(self) -> str:
         """Return the vendor of the database that holds the tables, after asking one of them."""
@@ -78,17 +77,16 @@ class LegacyOrderStore:
 
 def _page(rows: QuerySet[models.Order], number: str) -> Page:
     """Return the page ``number`` of ``rows`` as the shop's lists count pages."""
-    paginator = Paginator(rows, PAGE_SIZE)
+    paginator = Paginator(_with_parts(rows), PAGE_SIZE)
     try:
         page = paginator.page(number)
     except (EmptyPage, PageNotAnInteger) as error:
         raise PageNotFound from error
-    found = _with_parts(page.object_list)
     return Page(
         count=paginator.count,
         number=page.number,
         pages=paginator.num_pages,
-        orders=tuple(to_order(row) for row in found),
+        orders=tuple(to_order(row) for row in page.object_list),
     )
 
 
