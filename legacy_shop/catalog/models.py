@@ -44,9 +44,7 @@ class Stock(models.Model):
 
     class Meta:
         verbose_name_plural = "stock"
-        constraints = (
-            models.CheckConstraint(condition=models.Q(on_hand__gte=0), name="stock_never_negative"),
-        )
+        constraints = (models.CheckConstraint(condition=models.Q(on_hand__gte=0), name="stock_never_negative"),)
 
     def __str__(self) -> str:
         return f"{self.on_hand} of {self.product_id}"

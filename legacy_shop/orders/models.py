@@ -59,9 +59,7 @@ class OrderLine(models.Model):
 
     class Meta:
         ordering = ("id",)
-        constraints = (
-            models.CheckConstraint(condition=models.Q(quantity__gt=0), name="order_line_quantity_positive"),
-        )
+        constraints = (models.CheckConstraint(condition=models.Q(quantity__gt=0), name="order_line_quantity_positive"),)
 
     def __str__(self) -> str:
         return f"{self.quantity} x {self.sku}"

@@ -1,0 +1,223 @@
+"""Place, cancel and redirect orders.
+
+Locks are always taken in the same order, here, in payments and in every service that shares the tables: the order's
+row first, then stock in ascending product id. That is what keeps concurrent requests from deadlocking.
+"""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from functools import partial
+
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from legacy_shop.accounts.models import Address
+from legacy_shop.cart.services import empty
+from legacy_shop.catalog.models import Product, Stock
+from legacy_shop.orders.exceptions import (
+    NotCancellable,
+    NotChangeable,
+    OrderTooLarge,
+    OutOfStock,
+    UnknownAddress,
+    UnknownOrder,
+    UnknownProduct,
+)
+from legacy_shop.orders.models import Order, OrderLine
+from legacy_shop.orders.signals import order_cancelled, order_paid, order_placed
+from legacy_shop.payments import ledger
+
+BEFORE_SHIPPING = (Order.Status.PENDING, Order.Status.PAID)
+"""The states in which the parcel has not left and everything about it can still change."""
+HIGHEST_TOTAL = Decimal("9999999999.99")
+
+
+@dataclass(frozen=True)
+class LineRequest:
+    """A product and how many of it somebody wants."""
+
+    product_id: int
+    quantity: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShipTo:
+    """Where a parcel goes."""
+
+    name: str
+    street: str
+    city: str
+    postcode: str
+    country: str
+
+    @classmethod
+    def of(cls, address: Address) -> "ShipTo":
+        """Return where an entry of the address book points."""
+        return cls(
+            name=address.name,
+            street=address.street,
+            city=address.city,
+            postcode=address.postcode,
+            country=address.country,
+        )
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Return the columns of an order that hold this address."""
+        return {
+            "ship_name": self.name,
+            "ship_street": self.street,
+            "ship_city": self.city,
+            "ship_postcode": self.postcode,
+            "ship_country": self.country,
+        }
+
+
+def address_of(customer: User, address_id: int) -> Address:
+    """Return an entry of the customer's address book; raise UnknownAddress, for other people's entries too."""
+    address = Address.objects.filter(user=customer, pk=address_id).first()
+    if address is None:
+        raise UnknownAddress(f'Invalid pk "{address_id}" - object does not exist.')
+    return address
+
+
+def place_order(
+    *,
+    customer: User,
+    lines: Sequence[LineRequest],
+    ship_to: ShipTo,
+    shipping_address: Address | None = None,
+    note: str = "",
+    card: str | None = None,
+    empty_cart: bool = False,
+) -> Order:
+    """Take stock, write the order and open its charge, all or nothing; the provider is called after the commit.
+
+    Raises UnknownProduct, OutOfStock or OrderTooLarge. The caller runs the charge with ``run_due_attempts``.
+    """
+    now = timezone.now()
+    with transaction.atomic():
+        products = _products_of(lines)
+        rows = [_line(products[line.product_id], line.quantity) for line in lines]
+        total = sum((row.amount for row in rows), start=Decimal(0))
+        if total > HIGHEST_TOTAL:
+            raise OrderTooLarge
+        _take_stock(lines, products)
+        order = Order.objects.create(
+            number=_new_number(now),
+            customer=customer,
+            shipping_address=shipping_address,
+            **ship_to.columns,
+            total=total,
+            note=note,
+            placed_at=now,
+        )
+        for row in rows:
+            row.order = order
+        OrderLine.objects.bulk_create(rows)
+        if empty_cart:
+            empty(customer)
+        transaction.on_commit(partial(order_placed.send_robust, sender=Order, order=order))
+        if not total:
+            _settle_free(order, now)
+        elif card:
+            ledger.open_charge(order, card, now)
+    return order
+
+
+def cancel_order(order_id: int, *, customer: User | None = None) -> Order:
+    """Call the order off, give its stock back and open the refund of what was charged.
+
+    Raises UnknownOrder or NotCancellable. A charge still open is refunded by whoever settles it; the caller runs what
+    is due with ``run_due_attempts``.
+    """
+    now = timezone.now()
+    with transaction.atomic():
+        order = _locked(order_id, customer)
+        if order.status not in BEFORE_SHIPPING:
+            raise NotCancellable(f"Order {order.number} is {_label(order)} and can no longer be cancelled.")
+        order.status, order.closed_at = Order.Status.CANCELLED, now
+        Order.objects.filter(pk=order.pk).update(status=order.status, closed_at=now)
+        _give_back(order)
+        ledger.open_refund_if_charged(order, now)
+        transaction.on_commit(partial(order_cancelled.send_robust, sender=Order, order=order))
+    return order
+
+
+def change_address(order_id: int, ship_to: ShipTo, *, customer: User | None = None) -> Order:
+    """Send the order elsewhere; the address book entry it came from is no longer its address.
+
+    Raises UnknownOrder or NotChangeable.
+    """
+    with transaction.atomic():
+        order = _locked(order_id, customer)
+        if order.status not in BEFORE_SHIPPING:
+            raise NotChangeable(f"Order {order.number} is {_label(order)} and its address can no longer be changed.")
+        for column, value in {**ship_to.columns, "shipping_address": None}.items():
+            setattr(order, column, value)
+        Order.objects.filter(pk=order.pk).update(**ship_to.columns, shipping_address=None)
+    return order
+
+
+def _locked(order_id: int, customer: User | None) -> Order:
+    """Return the order with its row locked until the transaction ends."""
+    orders = Order.objects.select_for_update().filter(pk=order_id)
+    order = (orders if customer is None else orders.filter(customer=customer)).first()
+    if order is None:
+        raise UnknownOrder
+    return order
+
+
+def _label(order: Order) -> str:
+    return Order.Status(order.status).label
+
+
+def _products_of(lines: Sequence[LineRequest]) -> dict[int, Product]:
+    """Return the products to sell by id; raise UnknownProduct naming those that are not sold."""
+    products = Product.objects.filter(is_active=True).in_bulk([line.product_id for line in lines])
+    unknown = [line.product_id for line in lines if line.product_id not in products]
+    if unknown or not lines:
+        raise UnknownProduct(*(f'Invalid pk "{product_id}" - object does not exist.' for product_id in unknown))
+    return products
+
+
+def _line(product: Product, quantity: int) -> OrderLine:
+    return OrderLine(
+        product=product,
+        sku=product.sku,
+        name=product.name,
+        quantity=quantity,
+        unit_price=product.price,
+        amount=product.price * quantity,
+    )
+
+
+def _take_stock(lines: Sequence[LineRequest], products: Mapping[int, Product]) -> None:
+    """Take every line's pieces with conditional updates, which no concurrent buyer can undercut."""
+    for line in sorted(lines, key=lambda line: line.product_id):
+        enough = Stock.objects.filter(product_id=line.product_id, on_hand__gte=line.quantity)
+        if not enough.update(on_hand=F("on_hand") - line.quantity):
+            raise OutOfStock(f"{products[line.product_id].name} is out of stock.")
+
+
+def _give_back(order: Order) -> None:
+    """Put what the order took back on the shelf, in the order of product ids."""
+    for line in order.lines.order_by("product_id"):
+        Stock.objects.filter(product_id=line.product_id).update(on_hand=F("on_hand") + line.quantity)
+
+
+def _settle_free(order: Order, now: datetime) -> None:
+    """Mark an order that costs nothing as paid: no provider would take a charge of zero."""
+    order.status, order.paid_at = Order.Status.PAID, now
+    Order.objects.filter(pk=order.pk).update(status=order.status, paid_at=now)
+    transaction.on_commit(partial(order_paid.send_robust, sender=Order, order=order))
+
+
+def _new_number(now: datetime) -> str:
+    """Return a number that can be read out on the phone and is not guessed."""
+    return f"{now:%y%m%d}-{secrets.token_hex(6).upper()}"
