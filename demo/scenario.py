@@ -1,0 +1,239 @@
+"""The story of the demo as data: acts in their order, each ended by a condition and never by a clock alone."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from demo.operator import NO, YES
+from demo.records import Record, now
+from demo.run import REACTION, READS, Run, enough
+
+LEGACY = "legacy"
+EXTRACTED = "extracted"
+SLOWER_THAN_ITS_DEADLINE = 3500.0
+"""Milliseconds: the router gives the service two seconds to the first byte."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Act:
+    """One scene: what it is about, and what happens in it until it is over."""
+
+    name: str
+    title: str
+    play: Callable[[Run], None]
+
+
+# --- what several acts do --------------------------------------------------------------------------------------
+def steady(run: Run, *, reads: int, writes: int, requests: int = 120, orders: int = 0) -> None:
+    """Wait for traffic after every process has seen the change, and check that the due side answers each request."""
+    changed = now()
+    run.wait(lambda: now() - changed > REACTION, seconds=REACTION + 5, what="all processes had time to react")
+    index, begun = len(run.log), now()
+    sides = {LEGACY} if reads == 0 else {EXTRACTED} if reads == 100 else {LEGACY, EXTRACTED}
+
+    def seen() -> bool:
+        met = {record.side for record in run.routed_since(index)}
+        return enough(run, index, requests=requests, orders=orders)() and sides <= met
+
+    run.wait(seen, seconds=40, what=f"{requests} requests, {orders} orders, answered by {' and '.join(sorted(sides))}")
+    asked = [record for record in run.routed_since(index) if record.at - record.seconds >= begun]
+    wrong = [record for record in asked if record.side != due_side(record, reads, writes)]
+    for record in wrong[:5]:
+        run.problem(
+            f"{record.method} {record.action} of bucket {record.bucket} was answered by {record.side} "
+            f"({record.reason or record.failure}) with reads at {reads} % and writes at {writes} %"
+        )
+
+
+def due_side(record: Record, reads: int, writes: int) -> str:
+    """Return who has to answer a customer's request when nothing is broken."""
+    percent = reads if record.action in READS else writes
+    return EXTRACTED if record.bucket is not None and record.bucket < percent else LEGACY
+
+
+def advance(run: Run, step: str, *, reads: int, writes: int, requests: int = 100) -> None:
+    """Move one step on, as soon as its gates let us, and see that customers are answered by the due side."""
+    run.phase("advance", "orders", "--to", step, "--wait", "60", "--reason", "demo")
+    steady(run, reads=reads, writes=writes, requests=requests)
+
+
+def until_side(run: Run, side: str, *, actions: frozenset[str], what: str) -> None:
+    """Measure how long any process still answers by the other side after a change; two seconds are allowed."""
+    index, changed = len(run.log), now()
+    run.wait(lambda: now() - changed > REACTION, seconds=REACTION + 5, what="the time every process is given")
+    settled = len(run.log)
+
+    def seen() -> bool:
+        return sum(1 for record in run.routed_since(settled) if record.action in actions) >= 25
+
+    run.wait(seen, seconds=30, what=f"25 requests after {what}")
+    records = [record for record in run.routed_since(index) if record.action in actions]
+    others = [record for record in records if record.side != side]
+    late = [record for record in others if record.at - record.seconds > changed + REACTION]
+    took = max((record.at - changed for record in others), default=0.0)
+    run.note(f"{what}: all processes followed within {max(took, 0.0):.1f} s")
+    if late:
+        run.problem(f"{len(late)} requests were still answered by {late[0].side} {REACTION:.0f} s after {what}")
+
+
+def heal(run: Run, index: int) -> None:
+    """Make the service healthy, and wait until the breakers have closed and it answers again."""
+    closed = run.breaker_moves("closed")
+    run.switches.service()
+
+    def back() -> bool:
+        recent = run.routed_since(index)[-12:]
+        return run.breaker_moves("closed") > closed and len(recent) == 12 and all(r.side == EXTRACTED for r in recent)
+
+    took = run.wait(back, seconds=40, what="the breakers closed and the service answers again")
+    run.note(f"the service answered again, breakers closed, after {took:.1f} s")
+
+
+# --- the acts --------------------------------------------------------------------------------------------------
+def monolith(run: Run) -> None:
+    """Let customers shop in the monolith as it always was."""
+    run.phase("status", "orders")
+    steady(run, reads=0, writes=0, requests=150, orders=10)
+
+
+def shadow(run: Run) -> None:
+    """Send copies of reads to the service and compare."""
+    run.phase("advance", "orders", "--to", "shared.shadow", "--wait", "60", "--reason", "demo")
+    steady(run, reads=0, writes=0, requests=150)
+
+
+def flag(run: Run) -> None:
+    """Turn the reads' flag off and on again in the admin of the running shop."""
+    run.admin.set_flag("orders.reads", NO)
+    until_side(run, LEGACY, actions=READS, what="the flag orders.reads was turned off in the admin")
+    run.admin.set_flag("orders.reads", YES)
+    steady(run, reads=50, writes=0, requests=60)
+
+
+def kill_switch(run: Run) -> None:
+    """Pull the kill switch while all writes are diverted, and put it back."""
+    both = READS | {"order", "cancel", "address"}
+    run.admin.set_switch("orders.off", active=True)
+    until_side(run, LEGACY, actions=both, what="the switch orders.off was pulled in the admin")
+    run.admin.set_switch("orders.off", active=False)
+    steady(run, reads=100, writes=100, requests=60)
+
+
+def crash(run: Run) -> None:
+    """Kill the service with requests inside it; legacy answers until it is back."""
+    opened, fallbacks = run.breaker_moves("open"), run.outcome_count("fallback-not-sent")
+    run.switches.service(latency_ms=250)
+    index = len(run.log)
+    run.wait(enough(run, index, requests=40, orders=2), seconds=20, what="requests are inside the service")
+    run.stack.kill("orders")
+    run.wait(
+        lambda: run.breaker_moves("open") > opened and run.outcome_count("fallback-not-sent") >= fallbacks + 20,
+        seconds=30,
+        what="the breaker opened and legacy answered 20 requests",
+    )
+    down = len(run.log)
+    run.wait(enough(run, down, requests=60, orders=5), seconds=30, what="customers order while the service is down")
+    run.note(f"the service was back {run.stack.restart('orders'):.1f} s after it was started again")
+    heal(run, down)
+
+
+def late(run: Run) -> None:
+    """Have the service commit and then keep the answer to itself: the stored answer is what the customer gets."""
+    replayed = run.outcome_count("replayed")
+    index = len(run.log)
+    run.switches.service(hang_after_commit_ms=SLOWER_THAN_ITS_DEADLINE)
+    run.wait(
+        lambda: run.outcome_count("replayed") >= replayed + 3,
+        seconds=40,
+        what="3 writes were answered from their idempotency keys",
+    )
+    _heal_if_open(run, index)
+
+
+def slow(run: Run) -> None:
+    """Make the service slower than its deadline: the router takes the keys away and legacy does the work."""
+    opened, claimed = run.breaker_moves("open"), run.outcome_count("fallback-claimed")
+    index = len(run.log)
+    run.switches.service(latency_ms=SLOWER_THAN_ITS_DEADLINE)
+    run.wait(
+        lambda: run.breaker_moves("open") > opened and run.outcome_count("fallback-claimed") >= claimed + 3,
+        seconds=40,
+        what="the breaker opened, and 3 writes were taken over under a claimed key",
+    )
+    run.wait(enough(run, len(run.log), requests=60, orders=3), seconds=30, what="customers order meanwhile")
+    heal(run, index)
+
+
+def broken(run: Run) -> None:
+    """Have the service answer 500 to everything."""
+    opened = run.breaker_moves("open")
+    index = len(run.log)
+    run.switches.service(fail_rate=1.0)
+    run.wait(lambda: run.breaker_moves("open") > opened, seconds=30, what="the breaker opened")
+    run.wait(enough(run, len(run.log), requests=60, orders=3), seconds=30, what="customers order meanwhile")
+    heal(run, index)
+
+
+def provider(run: Run) -> None:
+    """Give the payment provider a bad day: slow, failing, and answering after the shop has given up."""
+    for control in (
+        {"latency_ms": 400, "fail_rate": 0.3},
+        {"answer_late_rate": 0.5, "late_ms": 2600},
+    ):
+        index = len(run.log)
+        run.switches.provider(**control)
+        run.wait(enough(run, index, requests=70, orders=5), seconds=40, what="customers pay meanwhile")
+    run.switches.provider()
+    steady(run, reads=100, writes=100, requests=60)
+
+
+def rollback(run: Run) -> None:
+    """Take everything back to the monolith under traffic."""
+    run.phase("rollback", "orders", "--to", "monolith", "--reason", "demo")
+    steady(run, reads=0, writes=0, requests=120, orders=8)
+
+
+def forward_again(run: Run) -> None:
+    """Go all the way once more; every gate asks for fresh evidence."""
+    run.phase("advance", "orders", "--to", "shared.writes@100", "--wait", "80", "--reason", "demo, again", seconds=120)
+    steady(run, reads=100, writes=100, requests=150, orders=10)
+
+
+def _heal_if_open(run: Run, index: int) -> None:
+    """Make the service healthy; breakers may or may not have opened."""
+    run.switches.service()
+
+    def back() -> bool:
+        recent = run.routed_since(index)[-12:]
+        return len(recent) == 12 and all(record.side == EXTRACTED for record in recent)
+
+    run.wait(back, seconds=40, what="the service answers again")
+
+
+def _steps() -> Sequence[Act]:
+    """Return one act per percentage, with the two interludes where they belong."""
+    acts = []
+    for percent in (1, 10, 50, 100):
+        play = partial(advance, step=f"shared.reads@{percent}", reads=percent, writes=0)
+        acts.append(Act(name=f"reads {percent} %", title=f"the service answers reads of {percent} %", play=play))
+        if percent == 50:
+            acts.append(Act(name="flag", title="a flag is turned off and on in the admin", play=flag))
+    for percent in (1, 10, 50, 100):
+        play = partial(advance, step=f"shared.writes@{percent}", reads=100, writes=percent)
+        acts.append(Act(name=f"writes {percent} %", title=f"the service answers writes of {percent} %", play=play))
+    return acts
+
+
+ACTS: Sequence[Act] = (
+    Act(name="monolith", title="customers shop in the monolith", play=monolith),
+    Act(name="shadow", title="reads are copied to the service and compared", play=shadow),
+    *_steps(),
+    Act(name="kill switch", title="the kill switch is pulled and put back", play=kill_switch),
+    Act(name="crash", title="kill -9 of the orders service under write traffic", play=crash),
+    Act(name="late answer", title="the service commits and does not answer", play=late),
+    Act(name="slow", title="the service is slower than its deadline", play=slow),
+    Act(name="errors", title="the service answers 500", play=broken),
+    Act(name="provider", title="the payment provider is slow, fails, answers late", play=provider),
+    Act(name="rollback", title="everything goes back to the monolith", play=rollback),
+    Act(name="again", title="and forward again, gate by gate", play=forward_again),
+)

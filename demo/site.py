@@ -1,0 +1,75 @@
+"""Where the demo lives: its directory, its ports, and the environment all its processes share."""
+
+import os
+import secrets
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+HOST = "127.0.0.1"
+ADMIN_NAME = "admin"
+ADMIN_PASSWORD = "admin-demo"
+
+
+def _secret() -> str:
+    return secrets.token_urlsafe(32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """One running copy of shop, services, provider and worker."""
+
+    directory: Path
+    port_base: int = 8100
+    shop_secret: str = field(default_factory=_secret, repr=False)
+    service_secret: str = field(default_factory=_secret, repr=False)
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Which process listens where."""
+        base = self.port_base
+        return {"shop": base, "orders": base + 1, "shop-internal": base + 2, "provider": base + 9}
+
+    def url(self, name: str) -> str:
+        """Return the base URL of the process called ``name``."""
+        return f"http://{HOST}:{self.ports[name]}"
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file that shop and service share."""
+        return self.directory / "shop.sqlite3"
+
+    @property
+    def ledger(self) -> Path:
+        """The payment provider's own SQLite file."""
+        return self.directory / "provider.sqlite3"
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of every process, the caller's own with the demo's settings over it."""
+        database_url = f"sqlite:///{self.database}"
+        return {
+            **{name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")},
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "DJANGO_SETTINGS_MODULE": "legacy_shop.settings",
+            "SHOP_VAR": str(self.directory),
+            "SHOP_SECRET_KEY": self.shop_secret,
+            "SHOP_DATABASE_URL": database_url,
+            "SHOP_INTERNAL_URL": self.url("shop-internal"),
+            "SHOP_LOG_LEVEL": "WARNING",
+            "ORDERS_STORE": "shared",
+            "ORDERS_DATABASE_URL": database_url,
+            "ORDERS_SHARED_URL": self.url("orders"),
+            "ORDERS_FAULTS": "1",
+            "ORDERS_FAULTS_FILE": str(self.directory / "faults.json"),
+            "ORDERS_LOG_LEVEL": "WARNING",
+            "STRANGLER_SECRET_ORDERS": self.service_secret,
+            "STRANGLER_DEBUG_HEADERS": "1",
+            "PAYMENT_PROVIDER_URL": self.url("provider"),
+            "CELERY_BROKER_URL": "filesystem://",
+        }
+
+    def manage(self, *arguments: str) -> tuple[str, ...]:
+        """Return the command line of one of the shop's management commands."""
+        return (sys.executable, str(ROOT / "manage.py"), *arguments)
