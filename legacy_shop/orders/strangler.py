@@ -1,5 +1,9 @@
 """What the strangler toolkit has to know about orders: which requests are theirs, and whose data each touches."""
 
+from migrations_plan import plan_registry
+from migrations_plan.builders import SharedGates, monolith, shared
+from migrations_plan.gates import ShadowMatchRate
+from migrations_plan.plan import Plan
 from router.registry import register
 from router.routes import Route, Scatter, Visitor
 
@@ -34,4 +38,24 @@ register(
         pattern="/api/staff/orders/<int:order_id>/",
         key=Scatter(),
     ),
+)
+
+# --- plan ----------------------------------------------------------------------------------------------------
+# Enough proof for a small shop; each number is the traffic that a step must have seen since it was entered.
+plan_registry.register(
+    Plan(
+        service="orders",
+        phases=(
+            monolith(),
+            shared(
+                gates=SharedGates(
+                    shadow=ShadowMatchRate(min_samples=200, min_rate=0.99),
+                    drift=ShadowMatchRate(min_samples=60, min_rate=0.97),
+                    read_samples={1: 5, 10: 40, 50: 100, 100: 200},
+                    write_samples={1: 2, 10: 10, 50: 30, 100: 60},
+                    max_error_rate=0.02,
+                )
+            ),
+        ),
+    )
 )
