@@ -71,7 +71,7 @@ class FaultMiddleware:
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
-        self.file = FaultFile(settings.FAULTS_FILE)
+        self.file = FaultFile(str(settings.FAULTS_FILE))
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Wait, fail or hold the answer back, as told."""
@@ -90,7 +90,7 @@ class FaultMiddleware:
 @require_http_methods(["GET", "POST"])
 def faults_view(request: HttpRequest) -> HttpResponse:
     """Show the faults in effect, or replace them all by those in the body."""
-    file = FaultFile(settings.FAULTS_FILE)
+    file = FaultFile(str(settings.FAULTS_FILE))
     if request.method == "POST":
         try:
             file.write(Faults.parse(json.loads(request.body)))

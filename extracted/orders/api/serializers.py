@@ -1,14 +1,14 @@
 """What clients send, checked with the monolith's messages."""
 
-from collections.abc import Mapping
 from typing import Any
 
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from extracted.orders.domain.order import Address, Payment, Status
 from extracted.orders.domain.store import WantedLine, Wish
+
+HIGHEST_ID = 2**63 - 1
 
 
 class AddressSerializer(serializers.Serializer[Any]):
@@ -18,14 +18,14 @@ class AddressSerializer(serializers.Serializer[Any]):
     street = serializers.CharField(max_length=200)
     city = serializers.CharField(max_length=100)
     postcode = serializers.CharField(max_length=20)
-    country = serializers.CharField(max_length=2)
+    country = serializers.CharField(min_length=2, max_length=2)
 
 
 class WantedLineSerializer(serializers.Serializer[Any]):
     """A product and how many of it."""
 
-    product = serializers.IntegerField(min_value=1)
-    quantity = serializers.IntegerField(min_value=1)
+    product = serializers.IntegerField(min_value=1, max_value=HIGHEST_ID)
+    quantity = serializers.IntegerField(min_value=1, max_value=999)
 
 
 class CardSerializer(serializers.Serializer[Any]):
@@ -34,19 +34,30 @@ class CardSerializer(serializers.Serializer[Any]):
     card = serializers.CharField(max_length=64)
 
 
-@extend_schema_field(OpenApiTypes.ANY)
-class AddressOrId(serializers.Field[Any, Any, Any, Any]):
-    """An address, or the number of one in the customer's address book."""
+@extend_schema_field(
+    {
+        "oneOf": [
+            {"type": "integer", "description": "One of the customer's addresses."},
+            {
+                "type": "object",
+                "properties": {name: {"type": "string"} for name in AddressSerializer().fields},
+                "required": list(AddressSerializer().fields),
+            },
+        ]
+    }
+)
+class AddressChoiceField(serializers.Field[Any, Any, Any, Any]):
+    """The id of an entry of the customer's address book, or an address."""
 
     def to_internal_value(self, data: Any) -> Address | int:
-        """Return the address or its number."""
-        if isinstance(data, Mapping):
-            serializer = AddressSerializer(data=data)
-            serializer.is_valid(raise_exception=True)
-            return Address(**serializer.validated_data)
-        if isinstance(data, int) and not isinstance(data, bool):
+        """Return the id, or the checked address."""
+        if isinstance(data, int) and not isinstance(data, bool) and 0 < data <= HIGHEST_ID:
             return data
-        raise serializers.ValidationError(["Send an address, or the id of one of yours."])
+        if not isinstance(data, dict):
+            raise serializers.ValidationError("Give the id of one of your addresses, or an address.")
+        serializer = AddressSerializer(data=data)
+        serializer.is_valid(raise_exception=True)
+        return Address(**serializer.validated_data)
 
     def to_representation(self, value: Any) -> Any:
         """Return what was given."""
@@ -56,30 +67,26 @@ class AddressOrId(serializers.Field[Any, Any, Any, Any]):
 class PlaceSerializer(serializers.Serializer[Any]):
     """An order as a customer asks for it."""
 
-    lines = WantedLineSerializer(many=True, required=False, allow_empty=False)
+    lines = WantedLineSerializer(many=True, required=False, allow_empty=False, max_length=50)  # type: ignore[call-arg]
     cart = serializers.BooleanField(required=False, default=False)
-    address = AddressOrId()
-    note = serializers.CharField(required=False, allow_blank=True, default="", max_length=500)
-    payment = CardSerializer(required=False)
+    address = AddressChoiceField()
+    note = serializers.CharField(required=False, default="", allow_blank=True, max_length=500)
+    payment = CardSerializer(required=False, allow_null=True, default=None)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Require either lines or the cart."""
-        if ("lines" in attrs) == attrs["cart"]:
-            raise serializers.ValidationError({"lines": ['Send either lines or "cart": true.']})
+        """Refuse an order of nothing, and one of two things."""
+        if attrs["cart"] and "lines" in attrs:
+            raise serializers.ValidationError({"lines": ["Give either lines or cart, not both."]})
+        if not attrs["cart"] and "lines" not in attrs:
+            raise serializers.ValidationError({"lines": ["This field is required."]})
         return attrs
 
     def wish(self, customer: int) -> Wish:
         """Return what the validated data asks for."""
         data = self.validated_data
         lines = None if data["cart"] else tuple(WantedLine(**line) for line in data["lines"])
-        card = data["payment"]["card"] if "payment" in data else None
+        card = data["payment"]["card"] if data["payment"] else None
         return Wish(customer=customer, lines=lines, address=data["address"], note=data["note"], card=card)
-
-
-class StaffQuerySerializer(serializers.Serializer[Any]):
-    """What staff can filter the list of orders by."""
-
-    status = serializers.ChoiceField(choices=[status.value for status in Status], required=False)
 
 
 # --- answers, for the schema only: documents.py writes them -------------------------------------------------

@@ -19,15 +19,20 @@ from extracted.orders.api.serializers import (
     Problem,
     StaffOrderDocument,
     StaffOrderPage,
-    StaffQuerySerializer,
 )
+from extracted.orders.domain.errors import Invalid
 from extracted.orders.domain.order import Address, Order, Status
 from extracted.orders.payments import run_attempt
 from extracted.orders.stores import order_store
 from router.drf import IdempotentViewMixin, as_response
+from router.idempotency.guard import Outcome
 
 SCOPE = "orders"
 PAGE = OpenApiParameter("page", int, description="From 1; 20 orders each.")
+STATUS = OpenApiParameter("status", str, enum=[status.value for status in Status])
+KEY = OpenApiParameter(
+    "Idempotency-Key", str, OpenApiParameter.HEADER, description="The same key again gives the stored answer."
+)
 
 
 class OrderView(IdempotentViewMixin, APIView):
@@ -40,21 +45,24 @@ class OrderView(IdempotentViewMixin, APIView):
             raise AuthenticationFailed(f"The identity token names {subject!r}, which is no customer of this shop.")
         return int(subject)
 
-    def change(self, request: Request, write: Callable[[], Order], status: int = 200) -> Any:
-        """Run ``write`` once for the request's key; then have the attempts still open run, and answer how it went."""
-        written: list[Order] = []
+    def once(self, request: Request, write: Callable[[], Order], status: int = 200) -> Outcome:
+        """Run ``write`` once for the request's idempotency key, in the transaction that completes the key."""
 
         def work() -> tuple[int, Any]:
-            written.append(write())
-            return status, order_document(written[-1])
+            return status, order_document(write())
 
-        outcome = self.run_once(request, SCOPE, work)
-        for order in written:
-            for provider_key in order.due:
-                run_attempt(provider_key)
-            if order.due:
-                outcome = outcome.amend(status, order_document(order_store().get(order.customer, order.id)))
-        return as_response(outcome)
+        return self.run_once(request, SCOPE, work)
+
+    def paid_up(self, outcome: Outcome, customer: int) -> Outcome:
+        """Have the monolith run what the committed write left open, and answer the order as it then is."""
+        if outcome.replayed:
+            return outcome
+        order = order_store().get(customer, outcome.data["id"])
+        if not order.due:
+            return outcome
+        for provider_key in order.due:
+            run_attempt(provider_key)
+        return outcome.amend(outcome.status, order_document(order_store().get(customer, order.id)))
 
 
 class OrderListView(OrderView):
@@ -66,13 +74,15 @@ class OrderListView(OrderView):
         page = order_store().list_for(self.customer(request), request.query_params.get("page", "1"))
         return Response(page_document(page, order_document))
 
-    @extend_schema(request=PlaceSerializer, responses={201: OrderDocument, 409: Problem})
+    @extend_schema(parameters=[KEY], request=PlaceSerializer, responses={201: OrderDocument, 409: Problem})
     def post(self, request: Request) -> Any:
         """Place an order."""
         serializer = PlaceSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        wish = serializer.wish(self.customer(request))
-        return self.change(request, lambda: order_store().place(wish), status=201)
+        customer = self.customer(request)
+        wish = serializer.wish(customer)
+        outcome = self.once(request, lambda: order_store().place(wish), status=201)
+        return as_response(self.paid_up(outcome, customer))
 
 
 class OrderDetailView(OrderView):
@@ -87,23 +97,36 @@ class OrderDetailView(OrderView):
 class OrderCancelView(OrderView):
     """The end of an order before it is shipped."""
 
-    @extend_schema(request=None, responses={200: OrderDocument, 404: Problem, 409: Problem})
+    @extend_schema(parameters=[KEY], request=None, responses={200: OrderDocument, 404: Problem, 409: Problem})
     def post(self, request: Request, order_id: int) -> Any:
         """Call the order off; its stock goes back, and so does money that was charged."""
         customer = self.customer(request)
-        return self.change(request, lambda: order_store().cancel(customer, order_id))
+        outcome = self.once(request, lambda: order_store().cancel(customer, order_id))
+        return as_response(self.paid_up(outcome, customer))
 
 
 class OrderAddressView(OrderView):
     """Where an order goes."""
 
-    @extend_schema(request=AddressSerializer, responses={200: OrderDocument, 404: Problem, 409: Problem})
+    @extend_schema(
+        parameters=[KEY], request=AddressSerializer, responses={200: OrderDocument, 404: Problem, 409: Problem}
+    )
     def patch(self, request: Request, order_id: int) -> Any:
         """Send the order elsewhere."""
         serializer = AddressSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         address, customer = Address(**serializer.validated_data), self.customer(request)
-        return self.change(request, lambda: order_store().change_address(customer, order_id, address))
+        return as_response(self.once(request, lambda: order_store().change_address(customer, order_id, address)))
+
+
+def wanted_status(request: Request) -> Status | None:
+    """Return the status to show, None for all; refuse what is none."""
+    wanted = request.query_params.get("status")
+    if not wanted:
+        return None
+    if wanted not in set(Status):
+        raise Invalid("status", [f'"{wanted}" is not a valid choice.'])
+    return Status(wanted)
 
 
 class StaffOrderListView(APIView):
@@ -113,15 +136,12 @@ class StaffOrderListView(APIView):
 
     @extend_schema(
         operation_id="staff_orders_list",
-        parameters=[StaffQuerySerializer, PAGE],
+        parameters=[STATUS, PAGE],
         responses={200: StaffOrderPage, 404: Problem},
     )
     def get(self, request: Request) -> Response:
         """Return a page of all orders, newest first."""
-        query = StaffQuerySerializer(data=request.query_params)
-        query.is_valid(raise_exception=True)
-        status = Status(query.validated_data["status"]) if "status" in query.validated_data else None
-        page = order_store().staff_list(status, request.query_params.get("page", "1"))
+        page = order_store().staff_list(wanted_status(request), request.query_params.get("page", "1"))
         return Response(page_document(page, staff_document))
 
 

@@ -18,8 +18,9 @@ CURRENCY = "USD"
 
 def place(wish: Wish, at: datetime) -> int:
     """Keep the order that ``wish`` describes and return its id; the caller's transaction makes it all or nothing."""
+    wanted = _wanted(wish)
     address, address_id = _address(wish)
-    lines = _priced(_wanted(wish))
+    lines = _priced(wanted)
     price = total(lines, CURRENCY)
     take(lines)
     free = not price.amount  # no provider would take a charge of zero
@@ -44,9 +45,10 @@ def place(wish: Wish, at: datetime) -> int:
 
 
 def _wanted(wish: Wish) -> tuple[WantedLine, ...]:
-    """Return what to order: the wish's lines, or the cart's."""
+    """Return what to order: the wish's lines, or the cart's, locked so that a second checkout finds it empty."""
     if wish.lines is not None:
         return wish.lines
+    list(models.Cart.objects.select_for_update().filter(user_id=wish.customer))
     rows = models.CartLine.objects.filter(cart__user_id=wish.customer).order_by("pk")
     wanted = tuple(WantedLine(product=row.product_id, quantity=row.quantity) for row in rows)
     if not wanted:
