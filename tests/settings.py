@@ -7,7 +7,10 @@ from pathlib import Path
 from router.service import environment
 
 KIND = environment.choice("TEST_DATABASE", default="sqlite", allowed=("sqlite", "postgres"))
-SCRATCH = Path(os.environ.setdefault("SHOP_VAR", tempfile.mkdtemp(prefix="strangler-tests-")))
+MADE_SCRATCH = "SHOP_VAR" not in os.environ
+if MADE_SCRATCH:
+    os.environ["SHOP_VAR"] = tempfile.mkdtemp(prefix="strangler-tests-")
+SCRATCH = Path(os.environ["SHOP_VAR"])
 if KIND == "postgres":
     os.environ["SHOP_DATABASE_URL"] = os.environ.get(
         "TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432/postgres"

@@ -1,0 +1,85 @@
+"""What all tests share: which database they run on, resources that may be missing, and that nothing is left behind."""
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import kombu
+import psutil
+import pytest
+
+from tests import settings as test_settings
+
+RABBITMQ = "amqp://guest:guest@127.0.0.1:5672//"
+ACCEPTANCE = Path(__file__).parent / "acceptance"
+
+
+def missing(reason: str) -> None:
+    """Skip a test whose resource is not there; where everything has to be there (CI is set), fail it."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{reason}, and in CI it has to be.")
+    pytest.skip(reason)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep tests with real processes on one worker, and leave out what means nothing on this database."""
+    for item in items:
+        if ACCEPTANCE in item.path.parents:
+            item.add_marker("acceptance")
+            item.add_marker(pytest.mark.xdist_group("processes"))
+    if test_settings.KIND != "postgres":
+        meant = [item for item in items if item.get_closest_marker("postgres") is None]
+        config.hook.pytest_deselected(items=[item for item in items if item not in meant])
+        items[:] = meant
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say in one line what was skipped and why."""
+    reasons = Counter(str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", []))
+    said = "; ".join(f"{count} x {reason.removeprefix('Skipped: ')}" for reason, count in reasons.items())
+    terminalreporter.write_line(f"on {test_settings.KIND}, skipped: {said or 'nothing'}")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the scratch directory, if this process made it."""
+    if test_settings.MADE_SCRATCH:
+        shutil.rmtree(test_settings.SCRATCH, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left_running() -> Iterator[None]:
+    """End processes that tests have left behind, and say so: they would disturb whatever runs next."""
+    before = {process.pid for process in _children()}
+    yield
+    left = [process for process in _children() if process.pid not in before]
+    names = [f"{process.pid}: {' '.join(process.cmdline())[:120]}" for process in left]
+    for process in left:
+        process.kill()
+    psutil.wait_procs(left, timeout=5)
+    assert not names, f"Tests have left processes running, ended now: {names}"
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_url() -> str:
+    """Return the address of a RabbitMQ on this machine."""
+    try:
+        with kombu.Connection(RABBITMQ, connect_timeout=2) as connection:
+            connection.ensure_connection(max_retries=1, timeout=3)
+    except (OSError, kombu.exceptions.OperationalError) as error:
+        missing(f"no RabbitMQ at 127.0.0.1:5672 ({error})")
+    return RABBITMQ
+
+
+def _children() -> list[psutil.Process]:
+    """Return our running child processes and theirs, but for the ones that Python starts for itself."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if process.status() != psutil.STATUS_ZOMBIE and "multiprocessing" not in " ".join(process.cmdline()):
+                found.append(process)
+        except psutil.NoSuchProcess:
+            continue
+    return found
