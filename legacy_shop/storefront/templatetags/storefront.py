@@ -40,6 +40,12 @@ def money(amount: Decimal) -> str:
     return f"${amount:,.2f}"
 
 
+@register.filter
+def reason(failure: str) -> str:
+    """Return a provider's code as words: card_declined becomes Card declined."""
+    return failure.replace("_", " ").capitalize()
+
+
 @register.simple_tag
 def cover(product: Product) -> SafeString:
     """Return the product's picture."""
