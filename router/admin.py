@@ -45,7 +45,7 @@ class FlagAdmin(WaffleFlagAdmin):
                 "description": (
                     "A flag named <code>&lt;service&gt;.reads</code>, <code>.writes</code> or <code>.shadow</code> "
                     "steers inside of what the service's plan allows: the smaller of both counts. Without a flag, the "
-                    "plan alone counts. Every process follows within two seconds. To stop everything at once, switch on "
+                    "plan alone counts. Every process follows within two seconds. To stop everything, switch on "
                     f"<code>{KILL_ALL}</code> or <code>&lt;service&gt;.off</code> among waffle's switches."
                 ),
             },

@@ -87,6 +87,11 @@ RULES: dict[str, Rule] = {
         lambda case: case.limits.rule.everyone is False,
         "the flag {flag} is off for everyone",
     ),
+    "flag-nobody": Rule(
+        "legacy",
+        lambda case: case.limits.requested == 0 and not case.limits.rule.names_people,
+        "the flag {flag} lets nobody in",
+    ),
     "everyone": Rule(
         "extracted",
         lambda case: case.limits.effective == 100,
@@ -146,30 +151,20 @@ def decide(facts: Facts, snapshot: Snapshot) -> Decision:
     route = facts.route
     allowed = limits(route.service, CHANNEL_OF[route.kind], snapshot)
     bucket = None if facts.key is None else bucket_of(route.service, facts.key)
-    reason = _first(_Case(facts, allowed, bucket))
-    rule = RULES[reason]
+    case = _Case(facts, allowed, bucket)
+    reason = _first(case)
+    side = RULES[reason].side
     return Decision(
-        side=rule.side,
+        side=side,
         reason=reason,
-        detail=rule.sentence.format(
-            service=route.service,
-            channel=allowed.channel,
-            step=allowed.step,
-            flag=allowed.flag_name,
-            switch=allowed.switch,
-            envelope=allowed.envelope,
-            requested=allowed.requested,
-            effective=allowed.effective,
-            bucket=bucket,
-            subject=facts.subject,
-        ),
+        detail=_sentence(reason, case),
         service=route.service,
         route=route.name,
         bucket=bucket,
         requested_percent=allowed.requested,
         effective_percent=allowed.effective,
         store=allowed.store,
-        shadow=rule.side == "legacy" and _shadowed(facts, bucket, snapshot),
+        shadow=side == "legacy" and _shadowed(facts, bucket, snapshot),
     )
 
 
@@ -183,6 +178,21 @@ def needs_identity(route: Route, snapshot: Snapshot) -> bool:
 
 def _first(case: _Case) -> str:
     return next(code for code, rule in RULES.items() if rule.applies(case))
+
+
+def _sentence(reason: str, case: _Case) -> str:
+    return RULES[reason].sentence.format(
+        service=case.limits.service,
+        channel=case.limits.channel,
+        step=case.limits.step,
+        flag=case.limits.flag_name,
+        switch=case.limits.switch,
+        envelope=case.limits.envelope,
+        requested=case.limits.requested,
+        effective=case.limits.effective,
+        bucket=case.bucket,
+        subject=case.facts.subject,
+    )
 
 
 def _may_be_shadowed(route: Route) -> bool:

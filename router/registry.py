@@ -125,6 +125,11 @@ def normalised(pattern: str) -> str:
     return _PLACEHOLDER.sub(lambda found: f"<{found[0][1:-1].rpartition(':')[0] or 'str'}>", pattern)
 
 
+def example(pattern: str) -> str:
+    """Return a path like those of the pattern, to compare a mistyped one with."""
+    return _PLACEHOLDER.sub("0", pattern)
+
+
 _active = Registry()
 
 
