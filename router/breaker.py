@@ -98,12 +98,17 @@ class Call:
         return response
 
 
-class _Listener(pybreaker.CircuitBreakerListener):  # type: ignore[misc]
+class _Listener(pybreaker.CircuitBreakerListener):
     def __init__(self, breaker: "Breaker") -> None:
         self._breaker = breaker
 
-    def state_change(self, cb: object, old_state: pybreaker.CircuitBreakerState, new_state: object) -> None:
-        self._breaker.moved(old_state.name, new_state.name)  # type: ignore[attr-defined]
+    def state_change(
+        self,
+        cb: pybreaker.CircuitBreaker,
+        old_state: pybreaker.CircuitBreakerState | None,
+        new_state: pybreaker.CircuitBreakerState,
+    ) -> None:
+        self._breaker.moved(old_state.name if old_state is not None else CLOSED, new_state.name)
 
 
 class Breaker:
@@ -141,6 +146,11 @@ class Breaker:
     def state(self) -> str:
         """Return ``closed``, ``open`` or ``half-open``, as measured; a forced state does not show here."""
         return str(self._circuit.current_state)
+
+    @property
+    def reason(self) -> str:
+        """Return why it opened last, empty if it never did."""
+        return self._reason
 
     @property
     def forced(self) -> str | None:

@@ -1,5 +1,6 @@
 """Forward a request to an upstream, byte for byte; the public face of ``router.forwarding``."""
 
+from router.conf import Timeouts
 from router.forwarding.client import SMALL_BODY, BodyStream, send
 from router.forwarding.headers import outbound_headers, raw_target
 from router.forwarding.messages import (
@@ -10,7 +11,6 @@ from router.forwarding.messages import (
     NotSent,
     OutboundRequest,
     Readable,
-    Timeouts,
     Upstream,
     UpstreamResponse,
 )

@@ -96,7 +96,7 @@ class ForwardError(StranglerError):
         super().__init__(f"upstream {upstream.name} at {upstream.base_url}: {detail}")
         self.upstream = upstream
         self.cause = cause
-        """A short code for metrics: connect, first_byte_deadline, total_deadline, reset, truncated, protocol, client."""
+        """A short code for metrics: connect_refused, reset, truncated, protocol, client, and the like."""
 
 
 class NotSent(ForwardError):

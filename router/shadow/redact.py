@@ -1,0 +1,86 @@
+"""Take secrets and card data out of what is about to be stored."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from router.shadow.compare import Difference
+
+REDACTED = "[redacted]"
+MAX_VALUE = 200
+MAX_PATH = 500
+SENSITIVE = (
+    "authorization",
+    "card",
+    "cookie",
+    "credential",
+    "cvc",
+    "cvv",
+    "email",
+    "iban",
+    "passwd",
+    "password",
+    "phone",
+    "secret",
+    "session",
+    "signature",
+    "ssn",
+    "token",
+    "apikey",
+    "api_key",
+)
+"""A name that contains one of these, in any spelling, has its value redacted; settings may add more."""
+CARD_NUMBER = re.compile(r"(?<![\d.])\d(?:[ -]?\d){12,18}(?![\d.])")
+EMAIL = re.compile(r"[^\s@\"'<>]+@[^\s@\"'<>]+\.[A-Za-z]{2,}")
+NAME = re.compile(r"[^\[\].\"]+")
+
+
+def redact_difference(difference: Difference, extra: Sequence[str] = ()) -> dict[str, Any]:
+    """Return a difference as JSON that may be stored."""
+    secret = any(is_sensitive(name, extra) for name in NAME.findall(difference.path))
+    shown: dict[str, Any] = {"path": difference.path[:MAX_PATH], "kind": difference.kind}
+    for side, value in (("legacy", difference.legacy), ("extracted", difference.extracted)):
+        shown[side] = REDACTED if secret and value is not None else redact_value(value, extra)
+    return shown
+
+
+def redact_value(value: Any, extra: Sequence[str] = ()) -> Any:
+    """Return the value without secrets, as short JSON: numbers and short texts as they are, the rest as text."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int) and len(str(value)) < 13:
+        return value
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes, sha256 {hashlib.sha256(value).hexdigest()[:16]}"
+    text = value if isinstance(value, str) else str(_without_secrets(value, extra))
+    text = EMAIL.sub(REDACTED, CARD_NUMBER.sub(REDACTED, text))
+    return text if len(text) <= MAX_VALUE else f"{text[:MAX_VALUE]}… ({len(text)} characters)"
+
+
+def redact_path(path: str, extra: Sequence[str] = ()) -> str:
+    """Return path and query without the values of sensitive parameters."""
+    base, mark, query = path.partition("?")
+    if mark:
+        pairs = parse_qsl(query, keep_blank_values=True)
+        shown = [(name, REDACTED if is_sensitive(name, extra) else redact_value(value, extra)) for name, value in pairs]
+        base = f"{base}?{urlencode(shown, safe='[]')}"
+    return base[:MAX_PATH]
+
+
+def is_sensitive(name: str, extra: Sequence[str] = ()) -> bool:
+    """Return whether values under this name are not to be stored."""
+    lowered = name.lower().replace("-", "_")
+    return any(part in lowered for part in (*SENSITIVE, *extra))
+
+
+def _without_secrets(value: Any, extra: Sequence[str]) -> Any:
+    if isinstance(value, dict):
+        return {
+            name: REDACTED if is_sensitive(name, extra) else _without_secrets(item, extra)
+            for name, item in value.items()
+        }
+    if isinstance(value, list):
+        return [_without_secrets(item, extra) for item in value]
+    return value
