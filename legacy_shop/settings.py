@@ -95,7 +95,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "router.drf.exception_handler",
+    "EXCEPTION_HANDLER": "router.drf_errors.exception_handler",
 }
 SPECTACULAR_SETTINGS = {"TITLE": "Legacy shop", "VERSION": "1", "SERVE_INCLUDE_SCHEMA": False}
 

@@ -66,12 +66,12 @@ def ask(exchange: Exchange, *, key: str | None = None, extra: tuple[tuple[str, s
     """Send the request to the service and return its answer; raise for no answer and for a server error."""
     upstream = upstream_for(exchange.decision.service, exchange.decision.store)
     outbound = _outbound(exchange, key, extra)
-    with breaker_for(upstream).calling():
+    with breaker_for(upstream).calling() as call:
         response = send(upstream, outbound)
         if response.status >= 500:
             response.close()
             raise UpstreamFailed(response.status)
-    return response
+        return call.watch(response)
 
 
 def _divert_read(exchange: Exchange, legacy: GetResponse) -> Answered:

@@ -1,4 +1,7 @@
-"""What Django REST framework projects plug in: token clients that cost one query, idempotent views, error answers."""
+"""What Django REST framework projects plug in: token clients that cost one query, and idempotent views.
+
+REST framework imports authentication classes while its views are being imported, so nothing here may import those.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,9 +12,7 @@ from rest_framework.authentication import TokenAuthentication, get_authorization
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import exception_handler as drf_exception_handler
 
-from router.idempotency.errors import IdempotencyError
 from router.idempotency.guard import JSON, Outcome, encode, has_pending_claim, run_once, settle
 from router.identity import Identity
 from router.identity.resolvers import CredentialsRejected, identity_of
@@ -87,14 +88,6 @@ class IdempotentViewMixin:
         user = request.user
         subject = str(user.pk) if user is not None and user.is_authenticated else ""
         return run_once(request._request, scope=scope, subject=subject, work=work)
-
-
-def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
-    """Answer idempotency errors with their status and code, everything else as REST framework does."""
-    if isinstance(error, IdempotencyError):
-        headers = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else None
-        return Response({"code": error.code, "detail": str(error)}, status=error.status_code, headers=headers)
-    return drf_exception_handler(error, context)
 
 
 def as_response(outcome: Outcome) -> HttpResponseBase:

@@ -8,7 +8,7 @@ from router.csrf import refusal
 from router.diversion import Answered, divert
 from router.exchange import Exchange, GetResponse
 from router.metrics import Outcome
-from router.shadow import submission
+from router.shadowing import shadow
 
 SIDE_HEADER = "X-Strangler-Side"
 REASON_HEADER = "X-Strangler-Reason"
@@ -50,21 +50,26 @@ class StranglerMiddleware:
     def _answer(self, exchange: Exchange) -> Answered:
         decision = exchange.decision
         if decision.side == "legacy":
-            return self._answer_by_legacy(exchange, shadow=decision.shadow)
-        if exchange.identity and exchange.credentials_rejected:
+            return self._shadowed(exchange) if decision.shadow else self._by_legacy(exchange)
+        identity = exchange.identity
+        if exchange.credentials_rejected:
             exchange.note = "credentials-rejected"
-            return self._answer_by_legacy(exchange, shadow=False)
-        forbidden = refusal(exchange.request, exchange.identity)
+            return self._by_legacy(exchange)
+        forbidden = refusal(exchange.request, identity)
         if forbidden is not None:
             exchange.note = "csrf-failed"
             return Answered(response=forbidden, side="legacy", outcome=Outcome.CLIENT_ERROR)
         return divert(exchange, self.get_response)
 
-    def _answer_by_legacy(self, exchange: Exchange, *, shadow: bool) -> Answered:
+    def _by_legacy(self, exchange: Exchange) -> Answered:
         response = self.get_response(exchange.request)
-        if shadow:
-            submission.submit(exchange, response, self.get_response)
         return Answered(response=response, side="legacy", outcome=_outcome(response))
+
+    def _shadowed(self, exchange: Exchange) -> Answered:
+        _ = exchange.identity  # first, so that the view takes over what was looked up
+        answered = self._by_legacy(exchange)
+        shadow(exchange, answered.response, self.get_response)
+        return answered
 
 
 def _outcome(response: HttpResponseBase) -> Outcome:

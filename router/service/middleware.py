@@ -9,11 +9,11 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from router.identity import HEADER, Identity
 from router.identity.tokens import IdentityRejected, verify
 from router.service.conf import conf
+from router.service.headers import SHADOW_HEADER
 from router.service.users import ServiceUser
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
-SHADOW_HEADER = "X-Strangler-Shadow"
 IDENTITY_ATTRIBUTE = "strangler_identity"
 
 

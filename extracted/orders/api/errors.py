@@ -6,7 +6,7 @@ from rest_framework import status
 from rest_framework.response import Response
 
 from extracted.orders.domain.errors import Invalid, OrderNotFound, PageNotFound, Refused
-from router.drf import exception_handler as toolkit_exception_handler
+from router.drf_errors import exception_handler as toolkit_exception_handler
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:

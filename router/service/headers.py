@@ -1,0 +1,4 @@
+"""Headers by which the router tells a service what kind of request this is."""
+
+SHADOW_HEADER = "X-Strangler-Shadow"
+"""``1`` on a copy whose answer is only compared."""

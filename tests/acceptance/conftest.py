@@ -1,0 +1,211 @@
+"""The whole house on the test database: shop (two workers), internal listener, orders service, provider."""
+
+import os
+import signal
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
+from django.contrib.auth.models import User
+from django.utils import timezone
+from rest_framework.authtoken.models import Token
+
+from demo.provider import running
+from extracted.orders.faults import FaultFile, Faults
+from legacy_shop.accounts.models import Address
+from legacy_shop.catalog.models import Category, Product, Stock
+from legacy_shop.orders.models import Order
+from migrations_plan.models import ServiceState
+from tests.extracted.conftest import test_database_url
+from tests.processes import RunningProcess, free_port, gunicorn, start_process, wait_until
+
+FIRST_BYTE = 0.6
+"""The router's deadline for the service in these tests, seconds."""
+PASSWORD_HASH = PBKDF2PasswordHasher().encode("demo-password", "salt-of-the-tests-only", iterations=1)
+STEERED_SECONDS = 2.0
+"""Within this all processes follow a change."""
+
+
+@dataclass(kw_only=True)
+class House:
+    """The running processes, and how a customer talks to them."""
+
+    url: str
+    orders: RunningProcess
+    orders_env: dict[str, str]
+    orders_port: int
+    faults_file: Path
+
+    def faults(self, **faults: Any) -> None:
+        """Make the orders service slow or wrong; no argument makes it well again."""
+        FaultFile(str(self.faults_file)).write(Faults(**faults))
+
+    def kill_order_workers(self) -> None:
+        """End the workers of the orders service by SIGKILL in the middle of what they do."""
+        children = Path(f"/proc/{self.orders.pid}/task/{self.orders.pid}/children").read_text().split()
+        for pid in children:
+            with suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+
+
+@dataclass(kw_only=True)
+class Customer:
+    """A customer with a token, an address, and something to buy."""
+
+    user: User
+    token: str
+    product: Product
+    url: str
+    session: requests.Session = field(default_factory=requests.Session)
+
+    def call(self, method: str, path: str, *, key: str | None = None, body: Any = None, **headers: str) -> Any:
+        """Send a request as this customer."""
+        sent = {"Authorization": f"Token {self.token}", **headers}
+        if key is not None:
+            sent["Idempotency-Key"] = key
+        self.session.trust_env = False
+        return self.session.request(method, self.url + path, json=body, headers=sent, timeout=30, allow_redirects=False)
+
+    def order(self, note: str, *, key: str | None = None, quantity: int = 1) -> Any:
+        """Place an order."""
+        address = {"name": "A", "street": "B 1", "city": "C", "postcode": "1", "country": "US"}
+        body = {"lines": [{"product": self.product.pk, "quantity": quantity}], "address": address, "note": note}
+        return self.call("POST", "/api/orders/", key=key, body=body)
+
+
+@pytest.fixture(scope="session")
+def provider_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Run the payment provider."""
+    with running(tmp_path_factory.mktemp("provider") / "ledger.sqlite3") as server:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+
+
+@pytest.fixture(scope="session")
+def running_house(
+    django_db_setup: None, django_db_blocker: Any, provider_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[House]:
+    """Start everything once; the database is emptied between tests."""
+    shop, internal, orders = free_port(), free_port(), free_port()
+    faults_file = tmp_path_factory.mktemp("orders") / "faults.json"
+    with django_db_blocker.unblock():
+        database = test_database_url()
+    shared = {
+        "SHOP_DATABASE_URL": database,
+        "ORDERS_DATABASE_URL": database,
+        "DJANGO_SETTINGS_MODULE": "legacy_shop.settings",
+        "PAYMENT_PROVIDER_URL": provider_url,
+        "ORDERS_SHARED_URL": f"http://127.0.0.1:{orders}",
+        "SHOP_INTERNAL_URL": f"http://127.0.0.1:{internal}",
+        "ORDERS_FIRST_BYTE_TIMEOUT": str(FIRST_BYTE),
+        "STRANGLER_DEBUG_HEADERS": "1",
+    }
+    orders_env = {
+        **shared,
+        "DJANGO_SETTINGS_MODULE": "extracted.orders.settings",
+        "ORDERS_FAULTS": "1",
+        "ORDERS_FAULTS_FILE": str(faults_file),
+    }
+    with (
+        start_process(gunicorn("legacy_shop.wsgi", internal), {**shared, "SHOP_URLCONF": "legacy_shop.urls_internal"}),
+        start_process(
+            gunicorn("extracted.orders.wsgi", orders, workers=2, threads=4),
+            orders_env,
+            f"http://127.0.0.1:{orders}/health/ready/",
+        ) as service,
+        start_process(
+            gunicorn("legacy_shop.wsgi", shop, workers=2, threads=4), shared, f"http://127.0.0.1:{shop}/api/products/"
+        ),
+    ):
+        yield House(
+            url=f"http://127.0.0.1:{shop}",
+            orders=service,
+            orders_env=orders_env,
+            orders_port=orders,
+            faults_file=faults_file,
+        )
+
+
+@pytest.fixture
+def house(running_house: House, transactional_db: None) -> Iterator[House]:
+    """Return the running house, healthy and with an empty database."""
+    running_house.faults()
+    yield running_house
+    running_house.faults()
+    with suppress(ProcessLookupError):
+        running_house.orders.resume()
+
+
+@pytest.fixture
+def product(house: House) -> Product:
+    """Return something to buy, a hundred on hand."""
+    category = Category.objects.create(name="Records", slug="records")
+    product = Product.objects.create(category=category, sku="R1", slug="r1", name="Record", price=Decimal("9.99"))
+    Stock.objects.create(product=product, on_hand=100)
+    return product
+
+
+@pytest.fixture
+def make_customer(house: House, product: Product) -> Callable[..., Customer]:
+    """Return a function that makes customers, or staff."""
+
+    def make(*, staff: bool = False) -> Customer:
+        name = f"u{uuid.uuid4().hex[:12]}"
+        user = User.objects.create(
+            username=name, email=f"{name}@example.com", password=PASSWORD_HASH, is_staff=staff, is_superuser=staff
+        )
+        Address.objects.create(user=user, name="A", street="B 1", city="C", postcode="1", is_default=True)
+        return Customer(user=user, token=Token.objects.create(user=user).key, product=product, url=house.url)
+
+    return make
+
+
+@pytest.fixture
+def customer(make_customer: Callable[..., Customer]) -> Customer:
+    """Return one customer."""
+    return make_customer()
+
+
+@pytest.fixture
+def stand_at(house: House, make_customer: Callable[..., Customer]) -> Callable[..., None]:
+    """Return a function that puts the plan at an envelope, and waits until both shop workers follow it."""
+
+    def stand(step: str, *, reads: int = 0, writes: int = 0, shadow: int = 0) -> None:
+        ServiceState.objects.update_or_create(
+            service="orders",
+            defaults={
+                "step": step,
+                "reads": reads,
+                "writes": writes,
+                "shadow": shadow,
+                "entered_at": timezone.now(),
+            },
+        )
+        probe = make_customer()
+        expected = "extracted" if reads == 100 else "legacy"
+        everywhere(lambda: probe.call("GET", "/api/orders/").headers["X-Strangler-Side"] == expected)
+
+    return stand
+
+
+def everywhere(holds: Callable[[], bool], *, timeout: float = 10.0) -> None:
+    """Wait until something holds twenty times in a row, so that every worker process has been asked."""
+    in_a_row = 0
+
+    def settled() -> bool:
+        nonlocal in_a_row
+        in_a_row = in_a_row + 1 if holds() else 0
+        return in_a_row >= 20
+
+    wait_until(settled, "every worker answers as expected", timeout)
+
+
+def orders_noted(note: str) -> int:
+    """Return how many orders exist for a client's note."""
+    return Order.objects.filter(note=note).count()
