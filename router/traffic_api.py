@@ -143,7 +143,7 @@ class Health:
     service: str
     store: str
     base_url: str
-    healthy: bool
+    ok: bool
     status: int | None
     seconds: float
     detail: str
@@ -252,7 +252,7 @@ def upstream_health(service: str, store: str) -> Health:
         service=service,
         store=store,
         base_url=upstream.base_url,
-        healthy=status == 200,
+        ok=status == 200,
         status=status,
         seconds=monotonic() - started,
         detail=detail,
