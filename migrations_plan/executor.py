@@ -64,6 +64,19 @@ class Ran:
         """Return whether the target was reached."""
         return self.stop is None
 
+    def as_json(self) -> dict[str, Any]:
+        """Return what was done, for machines."""
+        return {
+            "service": self.service,
+            "done": self.done,
+            "before": self.before,
+            "after": self.after,
+            "target": self.target,
+            "steps": list(self.steps),
+            "stopped_by": [result.as_json() for result in self.stop.blocking] if self.stop else [],
+            "gates": [result.as_json() for result in self.stop.results] if self.stop else [],
+        }
+
 
 @dataclass(frozen=True, kw_only=True)
 class Orders:

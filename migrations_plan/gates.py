@@ -135,12 +135,12 @@ def samples_for(rate: float, misses: int = 0) -> int:
     """Return how many samples with only ``misses`` misses it takes to be confident of ``rate``."""
     if rate >= 1:
         return 0
-    low, high = 0, 1
+    low, high = misses, misses + 1
     while wilson(high - misses, high)[0] < rate:
         low, high = high, high * 2
     while low + 1 < high:
         middle = (low + high) // 2
-        enough = middle >= misses and wilson(middle - misses, middle)[0] >= rate
+        enough = wilson(middle - misses, middle)[0] >= rate
         low, high = (low, middle) if enough else (middle, high)
     return high
 
@@ -214,7 +214,7 @@ class ShadowMatchRate(Gate):
             f"with 95 % confidence {low:.2%} or more)"
         )
         if total < minimum:
-            return Outcome.INCONCLUSIVE, total, minimum, f"{says}; {minimum - total} comparisons are missing."
+            return Outcome.INCONCLUSIVE, total, minimum, f"{says}; {_lacking(minimum - total, 'comparison')}."
         if high < self.min_rate:
             return Outcome.FAIL, total, minimum, f"{says}; {self.min_rate:.2%} is needed.{_worst(found)}"
         if low < self.min_rate < 1:
@@ -265,7 +265,7 @@ class UpstreamErrorRate(Gate):
         if total >= minimum and low > self.max_rate:
             return Outcome.FAIL, total, minimum, f"{says}; at most {self.max_rate:.2%} may."
         if total < minimum:
-            return Outcome.INCONCLUSIVE, total, minimum, f"{says}; {minimum - total} {self.kind}s are missing."
+            return Outcome.INCONCLUSIVE, total, minimum, f"{says}; {_lacking(minimum - total, self.kind)}."
         if found.failed / total > self.max_rate:
             wanted = ceil(found.failed / self.max_rate) if self.max_rate else None
             more = f"{wanted - total} {self.kind}s without one more failure would show it" if wanted else "none may"
@@ -339,6 +339,10 @@ class DwellTime(Gate):
         if stayed >= self.seconds:
             return Outcome.PASS, stayed, self.seconds, f"{says}."
         return Outcome.INCONCLUSIVE, stayed, self.seconds, f"{says}; {self.seconds - stayed} s are missing."
+
+
+def _lacking(number: int, noun: str) -> str:
+    return f"1 {noun} is missing" if number == 1 else f"{number} {noun}s are missing"
 
 
 def _worst(found: Comparisons) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError, router, transaction
@@ -11,7 +11,7 @@ from django.utils import timezone
 from migrations_plan.errors import StateChanged
 from migrations_plan.gates import GateResult, Outcome
 from migrations_plan.models import Evidence, HistoryEntry, ServiceState
-from migrations_plan.state import Change, Direction, HistoryLine, Kind, State
+from migrations_plan.state import BEFORE_EVERYTHING, Change, Direction, HistoryLine, Kind, State
 from router.api import Envelope
 
 
@@ -23,6 +23,11 @@ class Recorder:
         row = ServiceState.objects.using(self._alias()).filter(service=service).first()
         return self._from_row(row) if row is not None else self._unborn(service, start)
 
+    @staticmethod
+    def now() -> datetime:
+        """Return the present, as it is written into rows."""
+        return timezone.now()
+
     def states(self) -> dict[str, State]:
         """Return every state that has a row, in one query."""
         return {row.service: self._from_row(row) for row in ServiceState.objects.all()}
@@ -33,11 +38,10 @@ class Recorder:
         with transaction.atomic(using=self._alias(), durable=True):
             if not self._swap(before, after):
                 raise StateChanged(self.explain_loss(before))
-            now = timezone.now()
             HistoryEntry.objects.using(self._alias()).create(
                 service=after.service,
                 version=after.version,
-                at=now,
+                at=self.now(),
                 kind=change.kind.value,
                 from_step=change.from_step,
                 to_step=change.to_step,
@@ -146,8 +150,7 @@ class Recorder:
 
     @staticmethod
     def _unborn(service: str, start: Envelope) -> State:
-        # Nothing was recorded yet, so gates may look at everything that was ever measured.
-        return State(service=service, step=start.step, envelope=start, entered_at=datetime(1970, 1, 1, tzinfo=UTC))
+        return State(service=service, step=start.step, envelope=start, entered_at=BEFORE_EVERYTHING)
 
     @staticmethod
     def _from_row(row: ServiceState) -> State:

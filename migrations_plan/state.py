@@ -1,11 +1,14 @@
 """What is known about a service's place on its way, as plain data."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
 from router.api import Envelope
+
+BEFORE_EVERYTHING = datetime(1970, 1, 1, tzinfo=UTC)
+"""When a service that never moved entered its first step: gates there may look at all that was ever measured."""
 
 
 class Direction(StrEnum):
@@ -51,6 +54,11 @@ class State:
     lease_until: datetime | None = None
 
     @property
+    def entered(self) -> bool:
+        """Return whether the step was ever entered; the first one of a service that never moved was not."""
+        return self.entered_at > BEFORE_EVERYTHING
+
+    @property
     def moving(self) -> bool:
         """Return whether a step was begun and has not ended."""
         return bool(self.moving_to)
@@ -81,3 +89,17 @@ class HistoryLine:
     version: int
     at: datetime
     change: Change
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the line for machines."""
+        return {
+            "version": self.version,
+            "at": self.at.isoformat(),
+            "actor": self.change.actor,
+            "kind": self.change.kind.value,
+            "from": self.change.from_step,
+            "to": self.change.to_step,
+            "reason": self.change.reason,
+            "detail": self.change.detail,
+            "evidence": list(self.change.evidence),
+        }

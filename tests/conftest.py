@@ -10,6 +10,7 @@ import kombu
 import psutil
 import pytest
 
+from migrations_plan.testing import let_history_be_flushed
 from tests import settings as test_settings
 
 RABBITMQ = "amqp://guest:guest@127.0.0.1:5672//"
@@ -60,6 +61,16 @@ def nothing_left_running() -> Iterator[None]:
         process.kill()
     psutil.wait_procs(left, timeout=5)
     assert not names, f"Tests have left processes running, ended now: {names}"
+
+
+@pytest.fixture(autouse=True)
+def history_can_be_flushed(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let Django empty the tables after a test with real transactions, the append-only ones included."""
+    marker = request.node.get_closest_marker("django_db")
+    transactional = bool(marker and marker.kwargs.get("transaction")) or "transactional_db" in request.fixturenames
+    yield
+    if transactional:
+        let_history_be_flushed()
 
 
 @pytest.fixture(scope="session")
