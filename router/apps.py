@@ -11,8 +11,9 @@ class RouterConfig(AppConfig):
 
     def ready(self) -> None:
         """Import every app's strangler.py and register the system checks."""
-        from router import checks, poller, registry  # the models these need exist only now
+        from router import checks, metrics, poller, registry  # the models these need exist only now
 
         checks.register_all()
         poller.install()
+        metrics.install()
         registry.autodiscover()
