@@ -11,9 +11,9 @@ from demo.documents import Document
 from demo.run import Run
 from demo.waiting import until
 
-CLAIMED = ("fallback-claimed", "replayed")
+CLAIMED = ("fallback_claimed", "replayed")
 """Outcomes of writes that were sent and not answered: the key decided."""
-FALLBACKS = ("fallback-not-sent", "fallback-claimed", "fallback-failed")
+FALLBACKS = ("fallback_not_sent", "fallback_claimed", "fallback_failed")
 
 
 def settle(run: Run) -> None:

@@ -42,12 +42,15 @@ class Terminal:
                 start_new_session=True,
             )
         except subprocess.TimeoutExpired as error:
-            raise OperatorError(f"{shown}: not done after {seconds:.0f} s. {error.stdout or b''!r}") from error
+            raise OperatorError(f"{shown}: not done after {seconds:.0f} s. {error.stdout or ''}") from error
         with self.log_path.open("a") as log:
             took = time.monotonic() - begun
             log.write(f"$ {shown}   # exit {done.returncode}, {took:.1f} s\n{done.stdout}{done.stderr}\n")
         if done.returncode != 0:
-            raise OperatorError(f"{shown}: exit code {done.returncode}\n{done.stdout}{done.stderr}".rstrip())
+            said = (done.stdout + done.stderr).strip().splitlines()[-3:]
+            raise OperatorError(
+                f"{shown}: exit code {done.returncode}, {' / '.join(said)} (all of it: {self.log_path})"
+            )
         return done.stdout
 
     def json(self, *arguments: str, seconds: float) -> Any:

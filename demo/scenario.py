@@ -121,13 +121,13 @@ def kill_switch(run: Run) -> None:
 
 def crash(run: Run) -> None:
     """Kill the service with requests inside it; legacy answers until it is back."""
-    opened, fallbacks = run.breaker_moves("open"), run.outcome_count("fallback-not-sent")
+    opened, fallbacks = run.breaker_moves("open"), run.outcome_count("fallback_not_sent")
     run.switches.service(latency_ms=250)
     index = len(run.log)
     run.wait(enough(run, index, requests=40, orders=2), seconds=20, what="requests are inside the service")
     run.stack.kill("orders")
     run.wait(
-        lambda: run.breaker_moves("open") > opened and run.outcome_count("fallback-not-sent") >= fallbacks + 20,
+        lambda: run.breaker_moves("open") > opened and run.outcome_count("fallback_not_sent") >= fallbacks + 20,
         seconds=30,
         what="the breaker opened and legacy answered 20 requests",
     )
@@ -152,11 +152,11 @@ def late(run: Run) -> None:
 
 def slow(run: Run) -> None:
     """Make the service slower than its deadline: the router takes the keys away and legacy does the work."""
-    opened, claimed = run.breaker_moves("open"), run.outcome_count("fallback-claimed")
+    opened, claimed = run.breaker_moves("open"), run.outcome_count("fallback_claimed")
     index = len(run.log)
     run.switches.service(latency_ms=SLOWER_THAN_ITS_DEADLINE)
     run.wait(
-        lambda: run.breaker_moves("open") > opened and run.outcome_count("fallback-claimed") >= claimed + 3,
+        lambda: run.breaker_moves("open") > opened and run.outcome_count("fallback_claimed") >= claimed + 3,
         seconds=40,
         what="the breaker opened, and 3 writes were taken over under a claimed key",
     )
