@@ -106,11 +106,13 @@ def compile_pattern(pattern: str) -> RoutePattern | str:
     """Return Django's own pattern, or the sentence that says why there is none."""
     if not pattern.startswith("/"):
         return "It has to begin with a slash."
+    if set("<>") & set(example(pattern)):
+        return "An angle bracket has no partner."
     try:
         compiled = RoutePattern(pattern[1:], is_endpoint=True)
         compiled.match("")  # converters and regular expression are made on first use
-    except ImproperlyConfigured as problem:
-        return str(problem)
+    except (ImproperlyConfigured, re.error) as problem:
+        return f"Django says: {problem}"
     return compiled
 
 

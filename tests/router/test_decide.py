@@ -1,0 +1,423 @@
+"""Every reason has a row; growth never moves anybody back; what needs no identity is decided alike for all."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.buckets import bucket
+from router.decide import RULES, Decision, Facts, decide, needs_identity
+from router.routes import Kind, Route, Scatter, Visitor
+from router.snapshot import NOTHING, Envelope, FlagRule, Snapshot
+
+READ = Route(service="orders", name="list", pattern="/orders/", key=Visitor())
+WRITE = Route(service="orders", name="place", pattern="/orders/", methods=("POST",), key=Visitor())
+STAFF = Route(service="orders", name="all", pattern="/all/", key=Scatter())
+
+KEYS = {bucket("orders", str(key)): str(key) for key in range(5_000, 0, -1)}
+"""A customer in each bucket."""
+
+
+def snapshot(
+    *, reads: int = 0, writes: int = 0, shadow: int = 0, flags: tuple[FlagRule, ...] = (), killed: tuple[str, ...] = ()
+) -> Snapshot:
+    return Snapshot(
+        envelopes={"orders": Envelope(step="shared.reads@10", reads=reads, writes=writes, shadow=shadow)},
+        flags={rule.name: rule for rule in flags},
+        killed=frozenset(killed),
+    )
+
+
+def reads(**rule: Any) -> tuple[FlagRule, ...]:
+    return (FlagRule(name="orders.reads", **rule),)
+
+
+def by(in_bucket: int | None, *, route: Route = READ, method: str = "GET", **facts: Any) -> Facts:
+    key = None if in_bucket is None else KEYS[in_bucket]
+    return Facts(method=method, route=route, key=key, subject=facts.pop("subject", key), **facts)
+
+
+TABLE: list[tuple[str, Facts, Snapshot, str, str]] = [
+    (
+        "nothing loaded yet",
+        by(0),
+        NOTHING,
+        "no-snapshot",
+        "legacy answers: this process has not been able to read the routing rules yet",
+    ),
+    (
+        "all killed",
+        by(0),
+        snapshot(reads=100, killed=("strangler.off",)),
+        "killed",
+        "legacy answers: the kill switch strangler.off is on",
+    ),
+    (
+        "the service killed",
+        by(0),
+        snapshot(reads=100, killed=("orders.off",)),
+        "killed",
+        "legacy answers: the kill switch orders.off is on",
+    ),
+    ("no plan", by(0), Snapshot(), "no-plan", "legacy answers: orders has no plan"),
+    ("envelope closed", by(0), snapshot(reads=0), "not-yet", "shared.reads@10 diverts none of the reads of orders"),
+    (
+        "flag off",
+        by(0),
+        snapshot(reads=10, flags=reads(everyone=False, users=frozenset({KEYS[0]}))),
+        "flag-off",
+        "the flag orders.reads is off for everyone",
+    ),
+    (
+        "flag at nothing",
+        by(0),
+        snapshot(reads=100, flags=reads(percent=0)),
+        "flag-nobody",
+        "the flag orders.reads lets nobody in",
+    ),
+    (
+        "flag with no rule",
+        by(0),
+        snapshot(reads=100, flags=reads()),
+        "flag-nobody",
+        "the flag orders.reads lets nobody in",
+    ),
+    ("all", by(99), snapshot(reads=100), "everyone", "shared.reads@10 diverts all reads of orders"),
+    ("all, without a key", by(None), snapshot(reads=100), "everyone", "shared.reads@10 diverts all reads of orders"),
+    (
+        "all by percentage, scattered",
+        by(None, route=STAFF),
+        snapshot(reads=100, flags=reads(percent=100)),
+        "everyone",
+        "shared.reads@10 diverts all reads of orders",
+    ),
+    (
+        "no key in an open envelope",
+        by(None),
+        snapshot(reads=99),
+        "no-key",
+        "the request has no partition key; such traffic moves last, at 100 %, and orders.reads is at 99 %",
+    ),
+    (
+        "no key under a flag",
+        by(None),
+        snapshot(reads=100, flags=reads(percent=99)),
+        "no-key",
+        "the request has no partition key; such traffic moves last, at 100 %, and orders.reads is at 99 %",
+    ),
+    (
+        "no key, though a tester",
+        by(None, route=STAFF, subject="7"),
+        snapshot(reads=100, flags=reads(users=frozenset({"7"}))),
+        "no-key",
+        "the request has no partition key; such traffic moves last, at 100 %, and orders.reads is at 0 %",
+    ),
+    (
+        "outside",
+        by(57),
+        snapshot(reads=10),
+        "outside-envelope",
+        "bucket 57 is outside of the 10 % that shared.reads@10 diverts",
+    ),
+    (
+        "just outside",
+        by(10),
+        snapshot(reads=10, flags=reads(everyone=True)),
+        "outside-envelope",
+        "bucket 10 is outside of the 10 % that shared.reads@10 diverts",
+    ),
+    (
+        "a tester outside",
+        by(10),
+        snapshot(reads=10, flags=reads(users=frozenset({KEYS[10]}))),
+        "outside-envelope",
+        "bucket 10 is outside of the 10 % that shared.reads@10 diverts",
+    ),
+    (
+        "just inside",
+        by(9),
+        snapshot(reads=10),
+        "in-envelope",
+        "bucket 9 is inside of the 10 % that shared.reads@10 diverts",
+    ),
+    (
+        "inside, flag on",
+        by(9),
+        snapshot(reads=10, flags=reads(everyone=True)),
+        "in-envelope",
+        "bucket 9 is inside of the 10 % that shared.reads@10 diverts",
+    ),
+    (
+        "by percentage",
+        by(4),
+        snapshot(reads=10, flags=reads(percent=5)),
+        "flag-percent",
+        "bucket 4 is inside of the 5 % that the flag orders.reads lets in",
+    ),
+    (
+        "past the percentage",
+        by(5),
+        snapshot(reads=10, flags=reads(percent=5)),
+        "outside-flag",
+        "bucket 5 is outside of the 5 % that the flag orders.reads lets in",
+    ),
+    (
+        "a tester",
+        by(5),
+        snapshot(reads=10, flags=reads(users=frozenset({KEYS[5]}))),
+        "flag-user",
+        f"the flag orders.reads names user {KEYS[5]}, and bucket 5 is inside of the 10 % of shared.reads@10",
+    ),
+    (
+        "a superuser",
+        by(5, superuser=True, staff=True, authenticated=True),
+        snapshot(reads=10, flags=reads(superusers=True)),
+        "flag-superuser",
+        "the flag orders.reads lets superusers in, and bucket 5 is inside of the 10 % of shared.reads@10",
+    ),
+    (
+        "staff",
+        by(5, staff=True, authenticated=True),
+        snapshot(reads=10, flags=reads(staff=True)),
+        "flag-staff",
+        "the flag orders.reads lets staff in, and bucket 5 is inside of the 10 % of shared.reads@10",
+    ),
+    (
+        "somebody logged in",
+        by(5, authenticated=True),
+        snapshot(reads=10, flags=reads(authenticated=True)),
+        "flag-authenticated",
+        "the flag orders.reads lets logged-in users in, and bucket 5 is inside of the 10 % of shared.reads@10",
+    ),
+    (
+        "not staff",
+        by(5, authenticated=True),
+        snapshot(reads=10, flags=reads(staff=True)),
+        "outside-flag",
+        "bucket 5 is outside of the 0 % that the flag orders.reads lets in",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("facts", "rules", "reason", "detail"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE]
+)
+def test_reason_and_sentence(facts: Facts, rules: Snapshot, reason: str, detail: str) -> None:
+    decision = decide(facts, rules)
+
+    assert (decision.reason, decision.detail, decision.side) == (reason, detail, RULES[reason].side)
+
+
+def test_every_reason_has_a_row() -> None:
+    assert {row[3] for row in TABLE} == set(RULES)
+
+
+def test_the_decision_says_what_it_was_made_of() -> None:
+    rules = snapshot(reads=10, flags=reads(percent=25))
+
+    assert decide(by(9), rules) == Decision(
+        side="extracted",
+        reason="flag-percent",
+        detail="bucket 9 is inside of the 25 % that the flag orders.reads lets in",
+        service="orders",
+        route="list",
+        bucket=9,
+        requested_percent=25,
+        effective_percent=10,
+        store="shared",
+        shadow=False,
+    )
+
+
+def test_writes_have_an_envelope_and_a_flag_of_their_own() -> None:
+    rules = snapshot(reads=100, writes=10, flags=(FlagRule(name="orders.writes", percent=5), *reads(everyone=False)))
+    sides = [decide(by(n, route=WRITE, method="POST"), rules).side for n in (4, 5, 10)]
+
+    assert sides == ["extracted", "legacy", "legacy"]
+
+
+def test_the_store_comes_from_the_envelope() -> None:
+    rules = Snapshot(envelopes={"orders": Envelope(step="bake", reads=100, store="own")})
+
+    assert decide(by(1), rules).store == "own"
+
+
+def test_paused_changes_nothing() -> None:
+    envelope = Envelope(step="shared.reads@10", reads=10, shadow=50)
+    going, paused = (Snapshot(envelopes={"orders": replace(envelope, paused=paused)}) for paused in (False, True))
+
+    assert [decide(by(n), going) for n in range(100)] == [decide(by(n), paused) for n in range(100)]
+
+
+SHADOW = [
+    ("legacy answers", by(50), snapshot(shadow=100), True),
+    ("without a key, all", by(None), snapshot(shadow=100), True),
+    ("without a key, some", by(None), snapshot(shadow=99), False),
+    ("inside", by(9), snapshot(shadow=10), True),
+    ("outside", by(10), snapshot(shadow=10), False),
+    ("the service answers", by(9), snapshot(reads=10, shadow=100), False),
+    ("beside a partial envelope", by(10), snapshot(reads=10, shadow=100), True),
+    ("HEAD", by(50, method="HEAD"), snapshot(shadow=100), True),
+    ("OPTIONS", by(50, method="OPTIONS"), snapshot(shadow=100), False),
+    ("a write", by(50, route=WRITE, method="POST"), snapshot(shadow=100), False),
+    ("a read that is not to be shadowed", by(50, route=replace(READ, shadow=False)), snapshot(shadow=100), False),
+    (
+        "a POST that only reads",
+        by(50, route=replace(WRITE, kind=Kind.READ), method="POST"),
+        snapshot(shadow=100),
+        False,
+    ),
+    ("flag off", by(50), snapshot(shadow=100, flags=(FlagRule(name="orders.shadow", everyone=False),)), False),
+    ("flag inside", by(4), snapshot(shadow=100, flags=(FlagRule(name="orders.shadow", percent=5),)), True),
+    ("flag outside", by(5), snapshot(shadow=100, flags=(FlagRule(name="orders.shadow", percent=5),)), False),
+    ("killed", by(50), snapshot(shadow=100, killed=("orders.off",)), False),
+    ("nothing loaded", by(50), NOTHING, False),
+]
+
+
+@pytest.mark.parametrize(("facts", "rules", "shadowed"), [row[1:] for row in SHADOW], ids=[row[0] for row in SHADOW])
+def test_shadow(facts: Facts, rules: Snapshot, shadowed: bool) -> None:
+    assert decide(facts, rules).shadow is shadowed
+
+
+# --- properties ----------------------------------------------------------------------------------------------
+PERCENT = st.integers(min_value=0, max_value=100)
+ROUTES = st.sampled_from([READ, WRITE, STAFF, replace(READ, shadow=False)])
+SUBJECTS = st.none() | st.integers(min_value=1, max_value=300).map(str)
+
+
+@st.composite
+def facts(draw: st.DrawFn, route: Route | None = None) -> Facts:
+    chosen = route or draw(ROUTES)
+    subject = draw(SUBJECTS)
+    key = None if chosen.key == Scatter() else draw(st.just(subject) | SUBJECTS | st.uuids())
+    return Facts(
+        method=draw(st.sampled_from(sorted(chosen.methods))),
+        route=chosen,
+        key=key,
+        subject=subject,
+        staff=draw(st.booleans()),
+        superuser=draw(st.booleans()),
+        authenticated=subject is not None,
+    )
+
+
+@st.composite
+def flag_rules(draw: st.DrawFn, name: str) -> FlagRule:
+    return FlagRule(
+        name=name,
+        everyone=draw(st.none() | st.booleans()),
+        percent=draw(st.none() | PERCENT | st.just(100)),
+        users=frozenset(draw(st.sets(st.integers(min_value=1, max_value=300).map(str), max_size=5))),
+        superusers=draw(st.booleans()),
+        staff=draw(st.booleans()),
+        authenticated=draw(st.booleans()),
+    )
+
+
+@st.composite
+def snapshots(draw: st.DrawFn) -> Snapshot:
+    names = draw(st.sets(st.sampled_from(["orders.reads", "orders.writes", "orders.shadow"])))
+    envelope = Envelope(
+        step="a",
+        reads=draw(PERCENT | st.just(100)),
+        writes=draw(PERCENT | st.just(100)),
+        shadow=draw(PERCENT | st.just(100)),
+    )
+    return Snapshot(
+        version=draw(st.sampled_from([1, 1, 1, 1, 0])),
+        envelopes={"orders": envelope} if draw(st.integers(0, 9)) else {},
+        flags={name: draw(flag_rules(name)) for name in sorted(names)},
+        killed=frozenset(draw(st.sampled_from([(), (), (), ("orders.off",), ("strangler.off",), ("users.off",)]))),
+    )
+
+
+def grown(rules: Snapshot, envelope: tuple[int, int], flag: int) -> Snapshot:
+    """Return the rules with percentages that are as large or larger."""
+    return replace(
+        rules,
+        envelopes={
+            service: replace(before, reads=max(before.reads, envelope[0]), writes=max(before.writes, envelope[1]))
+            for service, before in rules.envelopes.items()
+        },
+        flags={name: replace(rule, percent=max(rule.percent or 0, flag)) for name, rule in rules.flags.items()},
+    )
+
+
+@given(asked=facts(), rules=snapshots(), envelope=st.tuples(PERCENT, PERCENT), flag=PERCENT)
+def test_growing_a_percentage_moves_nobody_back(
+    asked: Facts, rules: Snapshot, envelope: tuple[int, int], flag: int
+) -> None:
+    if decide(asked, rules).side == "extracted":
+        assert decide(asked, grown(rules, envelope, flag)).side == "extracted"
+
+
+@given(asked=facts(), rules=snapshots())
+def test_nothing_is_diverted_beyond_the_envelope(asked: Facts, rules: Snapshot) -> None:
+    decision = decide(asked, rules)
+    if decision.side == "extracted":
+        envelope = rules.envelopes["orders"]
+        allowed = envelope.writes if asked.route.kind is Kind.WRITE else envelope.reads
+        assert allowed == 100 or (decision.bucket is not None and decision.bucket < allowed)
+        assert not rules.killed & {"strangler.off", "orders.off"}
+
+
+@given(route=ROUTES, rules=snapshots(), data=st.data())
+def test_what_needs_no_identity_is_decided_alike_for_all(route: Route, rules: Snapshot, data: st.DataObject) -> None:
+    if needs_identity(route, rules):
+        return
+    one, other = (replace_method(data.draw(facts(route)), "GET") for _ in range(2))
+    unknown = Facts(method="GET", route=route)
+    answers = {(d.side, d.reason, d.shadow) for d in (decide(case, rules) for case in (one, other, unknown))}
+
+    assert len(answers) == 1
+
+
+def replace_method(asked: Facts, method: str) -> Facts:
+    return replace(asked, method=method)
+
+
+@given(asked=facts(), rules=snapshots())
+def test_the_same_facts_are_decided_alike_whatever_was_asked_before(asked: Facts, rules: Snapshot) -> None:
+    first = decide(asked, rules)
+    decide(replace(asked, subject="1", key="1"), rules)
+    fresh = replace(rules, envelopes=dict(rules.envelopes), flags=dict(rules.flags))
+
+    assert first == decide(asked, rules) == decide(asked, fresh)
+
+
+@pytest.mark.parametrize(
+    ("rules", "needed"),
+    [
+        (NOTHING, False),
+        (Snapshot(), False),
+        (snapshot(), False),
+        (snapshot(reads=10), True),
+        (snapshot(reads=100), False),
+        (snapshot(reads=100, shadow=50), False),
+        (snapshot(shadow=50), True),
+        (snapshot(shadow=100), False),
+        (snapshot(reads=10, killed=("orders.off",)), False),
+        (snapshot(reads=10, flags=reads(everyone=False)), False),
+        (snapshot(reads=10, flags=reads(percent=0)), False),
+        (snapshot(reads=10, flags=reads(percent=0, staff=True)), True),
+        (snapshot(reads=100, flags=reads(everyone=True)), False),
+        (snapshot(reads=100, flags=reads(percent=100)), False),
+        (snapshot(reads=100, flags=reads(percent=99)), True),
+        (snapshot(writes=10), False),
+    ],
+)
+def test_needs_identity(rules: Snapshot, needed: bool) -> None:
+    assert needs_identity(READ, rules) is needed
+
+
+def test_ten_percent_of_ten_thousand_customers() -> None:
+    rules = snapshot(reads=10)
+    diverted = sum(
+        decide(Facts(method="GET", route=READ, key=str(n), subject=str(n)), rules).side == "extracted"
+        for n in range(1, 10_001)
+    )
+
+    assert abs(diverted - 1_000) <= 100
