@@ -25,7 +25,12 @@ from legacy_shop.payments.models import PaymentAttempt
 from tests.processes import ROOT
 
 HEADER = " customer_id  date number_of_cds  dollar_value\r\n"
-GOOD = " 00001 19970101  1   11.77\r\n 00002 19970112  1   12.00\r\n 00002 19970112  5   77.00\r\n 00003 19970102  2    0.00\r\n"
+GOOD = (
+    " 00001 19970101  1   11.77\r\n"
+    " 00002 19970112  1   12.00\r\n"
+    " 00002 19970112  5   77.00\r\n"
+    " 00003 19970102  2    0.00\r\n"
+)
 KILL_SECONDS = 60
 
 
