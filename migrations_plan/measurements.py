@@ -1,12 +1,21 @@
 """The real numbers for gates: what the router measured."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.utils import timezone
 
 from migrations_plan.gates import Calls, Comparisons, HealthReport
 from router import api
+from router.exceptions import StranglerError
+
+TAKEN_OVER = frozenset({"fallback_not_sent", "fallback_failed", "fallback_claimed", "unavailable"})
+"""What became of diverted requests that the service did not answer; they are counted on legacy's side."""
+BADLY_ANSWERED = frozenset({"server_error", "unavailable", "replayed"})
+"""What counts as the service's failure on its own side; a stored answer was replayed because it gave none in time."""
+BREAKER_MEMORY = timedelta(seconds=60)
+"""A breaker that is open says so every few seconds while it is asked. One that has been silent for longer belongs to a
+process that ended or that nobody asks, and proves nothing."""
 
 
 class RouterMeasurements:
@@ -17,24 +26,37 @@ class RouterMeasurements:
         return timezone.now()
 
     def comparisons(self, service: str, since: datetime) -> Comparisons:
-        """Return the shadow comparisons made since ``since``; errors of the new side are mismatches."""
-        found = api.shadow_summary(service, since)
+        """Return the shadow comparisons made since ``since``; errors of the new side are no matches."""
+        found = api.shadow_summary(service, since, examples=0)
         return Comparisons(
             compared=found.compared,
             matched=found.matched,
-            dropped=found.dropped,
-            worst=tuple(str(field) for field in found.worst),
+            dropped=sum(found.dropped.values()),
+            worst=tuple(f"{counted.field} ({counted.count})" for counted in found.worst_fields),
         )
 
     def calls(self, service: str, kind: str, since: datetime) -> Calls:
         """Return the diverted requests of a kind since ``since``, and how many the service failed."""
-        raise NotImplementedError
+        found = api.traffic(service, since)
+        own = found.of(kind, "extracted")
+        taken_over = sum(n for outcome, n in found.of(kind, "legacy").outcomes.items() if outcome in TAKEN_OVER)
+        failed = sum(n for outcome, n in own.outcomes.items() if outcome in BADLY_ANSWERED)
+        return Calls(total=own.requests + taken_over, failed=failed + taken_over)
 
     def breakers(self, service: str, store: str) -> Mapping[str, str]:
-        """Return the breaker state per process."""
-        return {}
+        """Return the state of the store's breakers per process, as far as they were heard of lately."""
+        oldest = self.now() - BREAKER_MEMORY
+        return {
+            f"{found.upstream} in {found.process}": found.state
+            for found in api.breaker_states(service)
+            if found.upstream.removeprefix(f"{service}.").split(".")[0] == store
+            and (found.state == "closed" or found.since >= oldest)
+        }
 
     def health(self, service: str, store: str) -> HealthReport:
         """Ask the upstream whether it is ready."""
-        found = api.upstream_health(service, store)
-        return HealthReport(ok=found.ok, detail=found.detail)
+        try:
+            found = api.upstream_health(service, store)
+        except StranglerError as error:
+            return HealthReport(ok=False, detail=str(error))
+        return HealthReport(ok=found.ok, detail=f"{found.detail}.")
