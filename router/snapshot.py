@@ -148,6 +148,21 @@ def confirm(read_at: float) -> None:
         _holder.snapshot = dataclasses.replace(_holder.snapshot, read_at=read_at)
 
 
+def innermost_override() -> Snapshot | None:
+    """Return the snapshot that is overridden with now, if any."""
+    return _holder.overrides[-1] if _holder.overrides else None
+
+
+@contextmanager
+def forgotten() -> Iterator[None]:
+    """Let this process know nothing for a while, and then what it knew before."""
+    before, _holder.snapshot = _holder.snapshot, NOTHING
+    try:
+        yield
+    finally:
+        _holder.snapshot = before
+
+
 def load_on_first_use(start: Callable[[], None] | None) -> None:
     """Say who loads the first snapshot of a process."""
     _holder.start = start

@@ -1,4 +1,7 @@
-"""Steer from tests: context managers, which are decorators as well."""
+"""Steer from tests: context managers, which are decorators as well.
+
+Overrides add up. What the database says does not count while one is in force.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +24,7 @@ def override_snapshot(replacement: Snapshot) -> Iterator[Snapshot]:
 def override_envelope(
     service: str, *, reads: int = 0, writes: int = 0, shadow: int = 0, store: str = "shared", step: str = "test"
 ) -> Iterator[Snapshot]:
-    """Let one service have another envelope, on top of what is in force."""
+    """Let one service have this envelope, on top of the other overrides in force."""
     envelope = Envelope(step=step, reads=reads, writes=writes, shadow=shadow, store=store)
     base = _base()
     with override_snapshot(replace(base, envelopes={**base.envelopes, service: envelope})) as active:
@@ -39,7 +42,7 @@ def override_flag(
     staff: bool = False,
     authenticated: bool = False,
 ) -> Iterator[Snapshot]:
-    """Let one flag be set otherwise, on top of what is in force."""
+    """Let one flag be set so, on top of the other overrides in force."""
     service, _, channel = name.rpartition(".")
     if channel not in CHANNELS:
         expected = ", ".join(flag_name(service or "orders", known) for known in CHANNELS)
@@ -60,7 +63,7 @@ def override_flag(
 
 @contextmanager
 def override_killed(*switches: str) -> Iterator[Snapshot]:
-    """Let kill switches be on, on top of what is in force."""
+    """Let kill switches be on, on top of the other overrides in force."""
     base = _base()
     with override_snapshot(replace(base, killed=base.killed | frozenset(switches))) as active:
         yield active
@@ -73,6 +76,13 @@ def override_routes(*routes: Route) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def forget_snapshot() -> Iterator[None]:
+    """Let this process have read nothing yet; what a test reads with ``poller.refresh()`` is gone afterwards."""
+    with snapshot.forgotten():
+        yield
+
+
 def _base() -> Snapshot:
-    known = snapshot.current()
-    return replace(known, version=max(1, known.version))
+    """Return the overrides in force, and nothing else: no test depends on what another one has read."""
+    return snapshot.innermost_override() or Snapshot()
