@@ -29,7 +29,7 @@ from tests.legacy_shop.samples import (
     on_hand,
 )
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 DAY = timedelta(hours=24)
 
 
@@ -100,6 +100,7 @@ def test_an_expired_order_cannot_be_paid() -> None:
         open_payment(order.pk, GOOD)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_expiring_while_customers_pay_never_takes_a_paid_order(provider: ProviderServer) -> None:
     product = make_product(stock=20)
     orders = [old_order(product=product) for _ in range(8)]
@@ -131,6 +132,7 @@ def test_a_charge_committed_after_the_candidates_were_chosen_saves_the_order() -
     assert (done, status(order)) == (ExpiryReport(orders=0, pieces=0), Order.Status.PENDING)
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.postgres
 def test_an_order_that_somebody_holds_is_left_for_the_next_night() -> None:
     if connection.vendor != "postgresql":
@@ -143,6 +145,7 @@ def test_an_order_that_somebody_holds_is_left_for_the_next_night() -> None:
     assert status(order) == Order.Status.PENDING
 
 
+@pytest.mark.django_db(transaction=True)
 def test_expiring_and_cancelling_give_stock_back_once() -> None:
     product = make_product(stock=10)
     orders = [old_order(product=product) for _ in range(6)]

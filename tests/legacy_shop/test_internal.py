@@ -13,7 +13,7 @@ from router.identity import Identity
 from router.identity.tokens import issue
 from tests.legacy_shop.samples import GOOD, make_order
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 SERVICE = Identity(subject="orders", kind="service")
 
 

@@ -29,7 +29,7 @@ from tests.legacy_shop.samples import (
     on_hand,
 )
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 KEYS = [
     "id",
     "number",
@@ -263,6 +263,7 @@ def test_the_cart_is_ordered_and_emptied(client: APIClient, customer: User) -> N
     assert (empty.status_code, empty.json()) == (400, {"cart": ["The cart is empty."]})
 
 
+@pytest.mark.django_db(transaction=True)
 def test_of_concurrent_checkouts_of_a_cart_one_places_an_order(customer: User) -> None:
     product = make_product(stock=50)
     set_quantity(customer, product.pk, 3)
@@ -302,6 +303,7 @@ def test_the_same_key_of_another_customer_is_another_key(client: APIClient) -> N
     )
 
 
+@pytest.mark.django_db(transaction=True)
 def test_the_same_request_many_times_at_once_places_one_order(customer: User, provider: ProviderServer) -> None:
     body = wish(make_product(stock=50), payment={"card": GOOD})
     clients = [client_of(customer) for _ in range(8)]

@@ -43,7 +43,7 @@ from tests.legacy_shop.samples import (
     on_hand,
 )
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 ELSEWHERE = ShipTo(name="Bob", street="2 Side St", city="Leeds", postcode="LS1", country="GB")
 
 
@@ -102,6 +102,7 @@ def test_without_enough_stock_nothing_is_left_behind() -> None:
     assert mail.outbox == []
 
 
+@pytest.mark.django_db(transaction=True)
 def test_concurrent_buyers_get_exactly_what_there_is() -> None:
     product, other = make_product(stock=5), make_product(stock=100)
     customers = [make_customer() for _ in range(12)]
@@ -208,6 +209,7 @@ def test_past_paid_nothing_can_be_changed(status: Order.Status) -> None:
     assert (order.status, order.ship_city, on_hand(product)) == (status, "London", 10)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_of_concurrent_cancellations_one_gives_stock_back() -> None:
     product = make_product(stock=4)
     order = make_order(product=product, quantity=4)
@@ -243,6 +245,7 @@ def test_a_changed_address_is_no_longer_that_of_the_address_book() -> None:
     assert entry.city == "London"
 
 
+@pytest.mark.django_db(transaction=True)
 def test_mails_and_points_follow_an_order_through_its_life(provider: ProviderServer) -> None:
     order = make_order(product=make_product("12.50"), quantity=2)
     pay_order(order, GOOD)
@@ -271,6 +274,7 @@ def test_points_are_not_given_for_an_order_cancelled_before_they_were_booked() -
     assert not LoyaltyBooking.objects.exists()
 
 
+@pytest.mark.django_db(transaction=True)
 def test_points_are_given_once() -> None:
     order = make_order()
 
@@ -279,6 +283,7 @@ def test_points_are_given_once() -> None:
     assert LoyaltyBooking.objects.get().points == 12
 
 
+@pytest.mark.django_db(transaction=True)
 def test_spent_points_cannot_go_below_zero(provider: ProviderServer) -> None:
     order = make_order()
     pay_order(order, GOOD)
@@ -289,6 +294,7 @@ def test_spent_points_cannot_go_below_zero(provider: ProviderServer) -> None:
     assert Profile.objects.get(user=order.customer).loyalty_points == 0
 
 
+@pytest.mark.django_db(transaction=True)
 def test_nothing_is_sent_for_an_order_that_was_rolled_back() -> None:
     with pytest.raises(RuntimeError, match="changed my mind"), transaction.atomic():  # noqa: PT012
         make_order()
@@ -296,6 +302,7 @@ def test_nothing_is_sent_for_an_order_that_was_rolled_back() -> None:
     assert mail.outbox == []
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("broken_receiver")
 def test_a_failing_receiver_keeps_nobody_from_ordering(caplog: pytest.LogCaptureFixture) -> None:
     order = make_order()

@@ -35,7 +35,7 @@ from legacy_shop.payments.tasks import settle_open_payments
 from tests.legacy_shop.samples import DECLINED, GOOD, at_once, make_order, make_product, on_hand
 from tests.processes import free_port, start_process, wait_until
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 AT_ONCE = timedelta(0)
 
 
@@ -134,6 +134,7 @@ def test_an_unreadable_answer_decides_nothing(settings: Settings, answer: bytes)
         assert pay_order(make_order(), GOOD).state == "open"
 
 
+@pytest.mark.django_db(transaction=True)
 def test_the_provider_is_never_called_inside_a_transaction(provider: ProviderServer) -> None:
     order = make_order(card=GOOD)
 
@@ -145,7 +146,6 @@ def test_the_provider_is_never_called_inside_a_transaction(provider: ProviderSer
     assert status(order) == Order.Status.PAID
 
 
-@pytest.mark.django_db
 def test_the_transaction_around_a_test_does_not_count(provider: ProviderServer) -> None:
     with transaction.atomic():
         order = make_order(card=GOOD)
@@ -153,6 +153,7 @@ def test_the_transaction_around_a_test_does_not_count(provider: ProviderServer) 
     assert states(order) == [("charge", "succeeded")]
 
 
+@pytest.mark.django_db(transaction=True)
 def test_killed_between_attempt_and_settlement_it_is_charged_once(provider: ProviderServer) -> None:
     order = make_order()
     provider.control = Control(answer_late_rate=1.0, late_ms=60_000)
@@ -224,6 +225,7 @@ def test_a_closed_order_gets_its_money_back(provider: ProviderServer, closed: Or
     assert states(order) == [("charge", "succeeded"), ("refund", "succeeded")]
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("latency", [0, 3, 10, 25])
 def test_cancelling_while_paying_never_keeps_the_money(provider: ProviderServer, latency: int) -> None:
     product = make_product()
@@ -259,6 +261,7 @@ def test_paying_twice_is_refused(provider: ProviderServer) -> None:
     assert charges(provider) == [(order.number, "succeeded")]
 
 
+@pytest.mark.django_db(transaction=True)
 def test_of_concurrent_payments_one_is_made(provider: ProviderServer) -> None:
     order = make_order()
 
@@ -268,6 +271,7 @@ def test_of_concurrent_payments_one_is_made(provider: ProviderServer) -> None:
     assert charges(provider) == [(order.number, "succeeded")]
 
 
+@pytest.mark.django_db(transaction=True)
 def test_an_attempt_run_many_times_at_once_is_settled_once(provider: ProviderServer) -> None:
     order = make_order(card=GOOD)
     attempt = PaymentAttempt.objects.get(order=order)
