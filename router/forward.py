@@ -1,6 +1,7 @@
 """Forward a request to an upstream, byte for byte; the public face of ``router.forwarding``."""
 
 from router.conf import Timeouts
+from router.forwarding.bodies import streamed_body
 from router.forwarding.client import SMALL_BODY, BodyStream, send
 from router.forwarding.headers import outbound_headers, raw_target
 from router.forwarding.messages import (
@@ -34,5 +35,6 @@ __all__ = [
     "outbound_headers",
     "raw_target",
     "send",
+    "streamed_body",
     "to_django",
 ]
