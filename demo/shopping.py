@@ -218,16 +218,16 @@ class Customer:
 
 
 MIX: Sequence[tuple[Callable[[Customer], None], int]] = (
-    (Customer.browse, 22),
-    (Customer.list_orders, 16),
-    (Customer.show_order, 18),
-    (Customer.order, 10),
-    (Customer.order_and_pay, 10),
+    (Customer.browse, 13),
+    (Customer.list_orders, 22),
+    (Customer.show_order, 24),
+    (Customer.order, 9),
+    (Customer.order_and_pay, 9),
     (Customer.order_declined, 2),
-    (Customer.order_cart, 4),
-    (Customer.pay, 7),
+    (Customer.order_cart, 3),
+    (Customer.pay, 6),
     (Customer.cancel, 5),
-    (Customer.move, 6),
+    (Customer.move, 7),
 )
 """How often customers do what, out of a hundred."""
 
