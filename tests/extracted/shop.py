@@ -13,10 +13,20 @@ from legacy_shop.cart.models import Cart, CartLine
 from legacy_shop.catalog.models import Category, Product, Stock
 from legacy_shop.orders.models import Order, OrderLine
 from legacy_shop.payments.models import PaymentAttempt
+from router.idempotency.models import IdempotencyKey
 from router.identity import Identity
 
 NOON = datetime(2026, 1, 2, 12, 0, 0, 123456, tzinfo=UTC)
 HOME = {"name": "Ann Lee", "street": "Löwenstraße 1", "city": "Zürich", "postcode": "8001", "country": "CH"}
+ATTEMPTS: tuple[tuple[tuple[str, str], ...], ...] = (
+    (),
+    (("charge", "succeeded"),),
+    (("charge", "failed"), ("charge", "open")),
+    (("charge", "failed"), ("charge", "failed")),
+    (("charge", "succeeded"), ("refund", "open")),
+    (("charge", "succeeded"), ("refund", "failed"), ("refund", "succeeded")),
+)
+"""Every history of payment attempts that an order can have."""
 _serial = itertools.count(1)
 
 
@@ -102,3 +112,15 @@ def settle(provider_key: str, state: str = "succeeded") -> None:
 def on_hand(product: Product) -> int:
     """Return how many pieces of the product are on the shelf."""
     return Stock.objects.get(product=product).on_hand
+
+
+def fingerprint() -> list[tuple[Any, ...]]:
+    """Return all that the orders API can read or change, to find out whether anything did."""
+    rows = (Order, OrderLine, PaymentAttempt, Stock, CartLine, IdempotencyKey)
+    return [row for model in rows for row in model.objects.order_by("pk").values_list()]
+
+
+def clear() -> None:
+    """Delete everything that these helpers have made, where no test database flush does."""
+    for model in (PaymentAttempt, Order, Cart, Stock, Product, Category, User):
+        model.objects.all().delete()
