@@ -10,6 +10,8 @@ from django.http import HttpRequest
 from legacy_shop.catalog.models import Category, Product, Stock
 from legacy_shop.ledger_admin import ReadOnlyInline
 
+FEW = 10
+
 
 @admin.register(Category)
 class CategoryAdmin(admin.ModelAdmin):
@@ -78,6 +80,27 @@ class StockForm(forms.ModelForm):
         return pieces
 
 
+class AvailabilityFilter(admin.SimpleListFilter):
+    """What has to be ordered again."""
+
+    title = "availability"
+    parameter_name = "left"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Offer the two lists that matter."""
+        return [("none", "sold out"), ("few", f"fewer than {FEW}")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Stock]) -> QuerySet[Stock]:
+        """Narrow the list."""
+        match self.value():
+            case "none":
+                return queryset.filter(on_hand=0)
+            case "few":
+                return queryset.filter(on_hand__gt=0, on_hand__lt=FEW)
+            case _:
+                return queryset
+
+
 @admin.register(Stock)
 class StockAdmin(admin.ModelAdmin):
     """How much is on hand, and deliveries."""
@@ -87,7 +110,7 @@ class StockAdmin(admin.ModelAdmin):
     readonly_fields = ("product", "on_hand")
     list_display = ("product", "sku", "on_hand")
     list_select_related = ("product",)
-    list_filter = (("on_hand", admin.EmptyFieldListFilter), "product__category")
+    list_filter = (AvailabilityFilter, "product__category")
     search_fields = ("product__name", "product__sku")
     ordering = ("on_hand",)
 
