@@ -5,12 +5,15 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import kombu
 import psutil
 import pytest
+from django.db import connection
 
 from migrations_plan.testing import let_history_be_flushed
+from router import metrics
 from tests import settings as test_settings
 
 RABBITMQ = "amqp://guest:guest@127.0.0.1:5672//"
@@ -45,7 +48,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Remove the scratch directory, if this process made it."""
+    """Forget what tests have counted, which would be written to the real database now; remove our scratch directory."""
+    metrics.reset()
     if test_settings.MADE_SCRATCH:
         shutil.rmtree(test_settings.SCRATCH, ignore_errors=True)
 
@@ -63,11 +67,25 @@ def nothing_left_running() -> Iterator[None]:
     assert not names, f"Tests have left processes running, ended now: {names}"
 
 
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
+    """Drop the tables of waffle's own flag model, which is swapped out here.
+
+    waffle's migrations make them all the same. No model stands for them, so Django does not empty them between tests,
+    and on PostgreSQL their foreign keys keep it from emptying the table of users.
+    """
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        for table in ("waffle_flag_groups", "waffle_flag_users", "waffle_flag"):
+            cursor.execute(f"DROP TABLE IF EXISTS {table}")
+
+
 @pytest.fixture(autouse=True)
 def history_can_be_flushed(request: pytest.FixtureRequest) -> Iterator[None]:
     """Let Django empty the tables after a test with real transactions, the append-only ones included."""
     marker = request.node.get_closest_marker("django_db")
     transactional = bool(marker and marker.kwargs.get("transaction")) or "transactional_db" in request.fixturenames
+    if transactional:
+        request.getfixturevalue("_django_db_helper")  # set up before this fixture, so that it is torn down after it
     yield
     if transactional:
         let_history_be_flushed()

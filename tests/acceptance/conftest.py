@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -67,7 +68,8 @@ class Customer:
 
     def call(self, method: str, path: str, *, key: str | None = None, body: Any = None, **headers: str) -> Any:
         """Send a request as this customer."""
-        sent = {"Authorization": f"Token {self.token}", **headers}
+        # A connection of its own each time, so that any of the worker processes may answer.
+        sent = {"Authorization": f"Token {self.token}", "Connection": "close", **headers}
         if key is not None:
             sent["Idempotency-Key"] = key
         self.session.trust_env = False
@@ -194,16 +196,24 @@ def stand_at(house: House, make_customer: Callable[..., Customer]) -> Callable[.
     return stand
 
 
-def everywhere(holds: Callable[[], bool], *, timeout: float = 10.0) -> None:
-    """Wait until something holds twenty times in a row, so that every worker process has been asked."""
+def everywhere(holds: Callable[[], bool], *, timeout: float = 10.0) -> float:
+    """Wait until something holds thirty times in a row, so that every worker has been asked; return when it began to.
+
+    The result is on the monotonic clock.
+    """
     in_a_row = 0
+    since = time.monotonic()
 
     def settled() -> bool:
-        nonlocal in_a_row
-        in_a_row = in_a_row + 1 if holds() else 0
-        return in_a_row >= 20
+        nonlocal in_a_row, since
+        if holds():
+            in_a_row += 1
+        else:
+            in_a_row, since = 0, time.monotonic()
+        return in_a_row >= 30
 
     wait_until(settled, "every worker answers as expected", timeout)
+    return since
 
 
 def orders_noted(note: str) -> int:

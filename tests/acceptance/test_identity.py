@@ -67,11 +67,11 @@ def test_no_header_makes_a_client_somebody_else(
         assert (answer.status_code, answer.headers["X-Strangler-Side"]) == (404, side)
 
 
-@pytest.mark.parametrize("authorization", ["", "Token wrong", "Token", "Bearer x", "Basic eDp5"])
-def test_strangers_are_turned_away_by_both_sides(side: str, house: House, authorization: str) -> None:
-    headers = {"Authorization": authorization} if authorization else {}
-    answer = requests.get(f"{house.url}/api/orders/", headers=headers, timeout=30)
-    assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Token")
+def test_strangers_are_turned_away_by_both_sides(side: str, house: House) -> None:
+    for authorization in ("", "Token wrong", "Token", "Bearer x", "Basic eDp5"):
+        headers = {"Authorization": authorization} if authorization else {}
+        answer = requests.get(f"{house.url}/api/orders/", headers=headers, timeout=30)
+        assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Token"), authorization
 
 
 def test_the_service_itself_lets_nobody_in_without_the_routers_word(house: House, customer: Customer) -> None:

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable
+from html.parser import HTMLParser
 
 import pytest
 import requests
@@ -23,11 +24,25 @@ def side(stand_at: Callable[..., None], customer: Customer) -> Callable[[], str]
 
 
 def steered(side: Callable[[], str], to: str) -> None:
-    """Fail unless every worker answers by the side within the time promised."""
-    started = time.monotonic()
-    everywhere(lambda: side() == to, timeout=STEERED_SECONDS + 3)
-    first_wrong_possible = time.monotonic() - started
-    assert first_wrong_possible < STEERED_SECONDS + 3
+    """Fail unless every worker has gone over to the side within the time promised."""
+    changed = time.monotonic()
+    since = everywhere(lambda: side() == to)
+    assert since - changed < STEERED_SECONDS
+
+
+class Form(HTMLParser):
+    """What a browser would send back from a page's fields, as they are filled in."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.fields: dict[str, str] = {}
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Collect an input field's value."""
+        given = dict(attrs)
+        if tag == "input" and given.get("type") in {"text", "number", "hidden"} and given.get("name"):
+            self.fields[str(given["name"])] = given.get("value") or ""
 
 
 class Admin:
@@ -42,12 +57,10 @@ class Admin:
     def post(self, path: str, **fields: str) -> None:
         """Open a form, fill it in and send it off."""
         page = self.session.get(self.url + path, timeout=30)
-        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text)
-        assert token, page.text[:500]
         answer = self.session.post(
-            self.url + path, data={"csrfmiddlewaretoken": token[1], **fields}, timeout=30, allow_redirects=False
+            self.url + path, data={**Form(page.text).fields, **fields}, timeout=30, allow_redirects=False
         )
-        assert answer.status_code == 302, answer.text
+        assert answer.status_code == 302, re.findall(r'(?s)<ul class="errorlist.*?</ul>', answer.text)
 
 
 def test_a_flag_turned_off_in_the_admin(
