@@ -38,9 +38,7 @@ def shadow(exchange: Exchange, response: HttpResponseBase, legacy: GetResponse) 
             method=method,
             path=target,
             legacy=_answer(response),
-            ask_service=lambda: _ask_service(
-                decision.service, decision.store, identity, request.method, target, headers
-            ),
+            ask_service=lambda: _ask_service(service, store, identity, method, target, headers),
             ask_legacy=lambda: _ask_legacy(request, environ, legacy),
         )
     )

@@ -75,7 +75,7 @@ class Claim:
 
     def _update(self, **answer: Any) -> bool:
         mine = _rows().filter(pk=self.pk, token=self.token, state=IdempotencyKey.State.CLAIMED)
-        return mine.update(state=IdempotencyKey.State.DONE, completed_at=timezone.now(), **answer) == 1
+        return bool(mine.update(state=IdempotencyKey.State.DONE, completed_at=timezone.now(), **answer))
 
 
 def claim(*, scope: str, subject: str, key: str, fingerprint: str) -> Claim | Stored:
