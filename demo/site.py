@@ -67,7 +67,7 @@ class Site:
             "STRANGLER_SECRET_ORDERS": self.service_secret,
             "STRANGLER_DEBUG_HEADERS": "1",
             "PAYMENT_PROVIDER_URL": self.url("provider"),
-            "CELERY_BROKER_URL": "filesystem://",
+            "CELERY_BROKER_URL": "embedded://",
         }
 
     def manage(self, *arguments: str) -> tuple[str, ...]:

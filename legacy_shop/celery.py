@@ -6,11 +6,14 @@ from typing import Any
 
 from celery import Celery
 
+from legacy_shop import embedded_broker
+
 BROKER_FOLDERS = ("data_folder_in", "data_folder_out", "control_folder")
 """Where the embedded broker, which is a directory, keeps messages and queue bindings."""
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "legacy_shop.settings")
 
+embedded_broker.register()
 app = Celery("shop")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
