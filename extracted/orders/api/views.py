@@ -77,9 +77,9 @@ class OrderListView(OrderView):
     @extend_schema(parameters=[KEY], request=PlaceSerializer, responses={201: OrderDocument, 409: Problem})
     def post(self, request: Request) -> Any:
         """Place an order."""
+        customer = self.customer(request)
         serializer = PlaceSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        customer = self.customer(request)
         wish = serializer.wish(customer)
         outcome = self.once(request, lambda: order_store().place(wish), status=201)
         return as_response(self.paid_up(outcome, customer))
@@ -113,9 +113,10 @@ class OrderAddressView(OrderView):
     )
     def patch(self, request: Request, order_id: int) -> Any:
         """Send the order elsewhere."""
+        customer = self.customer(request)
         serializer = AddressSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        address, customer = Address(**serializer.validated_data), self.customer(request)
+        address = Address(**serializer.validated_data)
         return as_response(self.once(request, lambda: order_store().change_address(customer, order_id, address)))
 
 

@@ -1,3 +1,6 @@
+from django.core.checks import Tags, register
+
+from extracted.orders.legacy_store.drift import check_mirror
 from extracted.orders.stores import StoreConfig
 
 
@@ -9,3 +12,7 @@ class LegacyStoreConfig(StoreConfig):
     default = True
     default_auto_field = "django.db.models.BigAutoField"
     store_class = "extracted.orders.legacy_store.store.LegacyOrderStore"
+
+    def ready(self) -> None:
+        """Have `check --database` compare the models with the monolith's tables."""
+        register(check_mirror, Tags.database)
