@@ -58,7 +58,7 @@ def _dollars(cents: int) -> Decimal:
     return (Decimal(cents) / 100).quantize(ZERO)
 
 
-def _query() -> QuerySet[Any, dict[str, Any]]:
+def _query() -> QuerySet[Any, Any]:
     """Join everything once; a refund joins at most once, since an order has one live refund at most."""
     refunded = Q(
         order__payment_attempts__kind=PaymentAttempt.Kind.REFUND,

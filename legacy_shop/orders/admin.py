@@ -36,7 +36,7 @@ class OrderAdmin(admin.ModelAdmin):
 
     actions = ("cancel",)
     inlines = (OrderLineInline, PaymentAttemptInline)
-    list_display = ("number", "customer", "status", "payment", "total", "currency", "placed_at", "paid_at", "closed_at")
+    list_display = ("number", "customer", "status", "payment", "total", "placed_at", "paid_at")
     list_filter = ("status", "placed_at", "ship_country")
     list_select_related = ("customer",)
     search_fields = ("number", "customer__username", "customer__email", "ship_name")

@@ -1,10 +1,10 @@
 """What a customer fills in."""
 
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.contrib.auth.forms import BaseUserCreationForm
-from django.contrib.auth.models import AbstractBaseUser, User
+from django.contrib.auth.models import User
 from django.db.models import Q, QuerySet
 
 from legacy_shop.accounts.models import Address
@@ -32,6 +32,11 @@ SORTS = {
     "new": ("Newest", ("-created_at", "-id")),
 }
 ADDRESS_FIELDS = ("name", "street", "city", "postcode", "country")
+
+
+def _choice(form: forms.Form, name: str) -> forms.ChoiceField:
+    """Return a field of a form, known to be a choice."""
+    return cast(forms.ChoiceField, form.fields[name])
 
 
 class SearchForm(forms.Form):
@@ -84,7 +89,7 @@ class AddressForm(forms.Form):
         super().__init__(*args, **kwargs)
         current = self.initial.get("country")
         if current and current not in dict(COUNTRIES):
-            self.fields["country"].choices = [(current, current), *COUNTRIES]
+            _choice(self, "country").choices = [(current, current), *COUNTRIES]
 
     @property
     def place(self) -> dict[str, str]:
@@ -121,12 +126,12 @@ class CheckoutForm(AddressForm):
     )
     seen_total = forms.DecimalField(max_digits=12, decimal_places=2)
 
-    def __init__(self, *args: Any, user: AbstractBaseUser, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
         """Offer the customer's address book, the default first, and a new address last."""
         super().__init__(*args, **kwargs)
         self.book = {str(entry.pk): entry for entry in Address.objects.filter(user=user).order_by("-is_default", "id")}
         choices = [*((key, str(entry)) for key, entry in self.book.items()), (NEW_ADDRESS, "Another address")]
-        self.fields["address"].choices = choices
+        _choice(self, "address").choices = choices
         self.fields["address"].initial = choices[0][0]
         if not self.book:
             self.fields["address"].required = False

@@ -224,7 +224,9 @@ class TestFrame:
         assert response.status_code == 200
         assert response.headers["Content-Type"].startswith("text/css")
         assert b"--brand" in b"".join(response.streaming_content)  # type: ignore[attr-defined]
-        assert client.get("/static/admin/css/base.css").status_code == 200
+        of_admin = client.get("/static/admin/css/base.css")
+        assert of_admin.status_code == 200
+        of_admin.close()
         assert client.get("/static/../settings.py").status_code == 400
 
     def test_nothing_is_loaded_from_elsewhere(self, client: Client) -> None:

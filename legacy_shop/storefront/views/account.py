@@ -1,11 +1,8 @@
 """Come in, sign up, and see what the shop knows about you."""
 
-from typing import cast
-
 from django.contrib import messages
 from django.contrib.auth import login
 from django.contrib.auth.decorators import login_required
-from django.contrib.auth.models import User
 from django.contrib.auth.views import LoginView
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -13,6 +10,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 
 from legacy_shop.accounts.models import Address, Profile
 from legacy_shop.storefront.forms import AddressForm, RegistrationForm
+from legacy_shop.storefront.visitors import customer_of
 
 
 class LogIn(LoginView):
@@ -39,7 +37,7 @@ def register(request: HttpRequest) -> HttpResponse:
 @login_required
 def account(request: HttpRequest) -> HttpResponse:
     """Show points and address book, and add to the book."""
-    customer = cast(User, request.user)
+    customer = customer_of(request)
     form = AddressForm(request.POST or None, initial={"name": customer.get_full_name()})
     if request.method == "POST" and form.is_valid():
         first = not customer.addresses.exists()

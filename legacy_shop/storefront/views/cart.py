@@ -9,12 +9,13 @@ from legacy_shop.cart.services import HIGHEST_QUANTITY, UnknownCartProduct, line
 from legacy_shop.catalog.models import Product
 from legacy_shop.storefront.baskets import basket_of
 from legacy_shop.storefront.forms import CartLineForm, QuantityForm
+from legacy_shop.storefront.visitors import customer_of
 
 
 @login_required
 def cart_detail(request: HttpRequest) -> HttpResponse:
     """Show what lies in the cart and what it costs."""
-    return render(request, "storefront/cart.html", {"basket": basket_of(request.user)})
+    return render(request, "storefront/cart.html", {"basket": basket_of(customer_of(request))})
 
 
 @login_required
@@ -27,9 +28,9 @@ def add_line(request: HttpRequest, product_id: int) -> HttpResponse:
     if not form.is_valid():
         messages.error(request, f"How many? A number from 1 to {HIGHEST_QUANTITY}.")
         return redirect("storefront:product", product.slug)
-    line = lines_of(request.user).filter(product=product).first()
+    line = lines_of(customer_of(request)).filter(product=product).first()
     quantity = form.cleaned_data["quantity"] + (line.quantity if line else 0)
-    set_quantity(request.user, product.pk, quantity)
+    set_quantity(customer_of(request), product.pk, quantity)
     messages.success(request, f"{product.name} is in your cart.")
     return redirect("storefront:cart")
 
@@ -49,7 +50,7 @@ def change_line(request: HttpRequest, product_id: int) -> HttpResponse:
 
 def _set(request: HttpRequest, product_id: int, quantity: int) -> None:
     try:
-        set_quantity(request.user, product_id, quantity)
+        set_quantity(customer_of(request), product_id, quantity)
     except UnknownCartProduct:
         messages.error(request, "That product is no longer sold.")
     else:

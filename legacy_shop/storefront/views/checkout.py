@@ -1,7 +1,5 @@
 """Turn the cart into an order."""
 
-from typing import cast
-
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
@@ -18,6 +16,7 @@ from legacy_shop.payments.services import run_due_attempts
 from legacy_shop.storefront.baskets import basket_of, priced
 from legacy_shop.storefront.forms import CheckoutForm
 from legacy_shop.storefront.outcomes import tell_payment
+from legacy_shop.storefront.visitors import customer_of
 
 
 class CartChanged(Exception):
@@ -27,7 +26,7 @@ class CartChanged(Exception):
 @login_required
 def checkout(request: HttpRequest) -> HttpResponse:
     """Ask where to and how to pay; place the order."""
-    customer = cast(User, request.user)
+    customer = customer_of(request)
     form = CheckoutForm(request.POST or None, user=customer)
     if request.method == "POST" and form.is_valid():
         order = _try_to_place(customer, form)

@@ -1,11 +1,9 @@
 """What a customer has ordered, and what can still be done about it."""
 
-from typing import Any, cast
-
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.contrib.auth.models import User
 from django.core.paginator import Paginator
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 
@@ -18,6 +16,7 @@ from legacy_shop.payments.ledger import payment_state
 from legacy_shop.payments.services import pay_order, run_due_attempts
 from legacy_shop.storefront.forms import ADDRESS_FIELDS, AddressForm, CardForm
 from legacy_shop.storefront.outcomes import PAYABLE, state_of_money, tell_payment
+from legacy_shop.storefront.visitors import customer_of
 
 PAGE_SIZE = 20
 
@@ -48,7 +47,7 @@ def cancel(request: HttpRequest, order_id: int) -> HttpResponse:
     order = get_object_or_404(_orders_of(request), pk=order_id)
     if request.method == "POST":
         try:
-            cancel_order(order.pk, customer=request.user)
+            cancel_order(order.pk, customer=customer_of(request))
         except NotCancellable as error:
             messages.error(request, str(error))
         else:
@@ -69,7 +68,7 @@ def address(request: HttpRequest, order_id: int) -> HttpResponse:
     if not form.is_valid():
         return _show(request, order, address_form=form, status=422)
     try:
-        change_address(order.pk, ShipTo(**form.place), customer=request.user)
+        change_address(order.pk, ShipTo(**form.place), customer=customer_of(request))
     except NotChangeable as error:
         messages.error(request, str(error))
     else:
@@ -95,8 +94,8 @@ def pay(request: HttpRequest, order_id: int) -> HttpResponse:
     return redirect("storefront:order", order.pk)
 
 
-def _orders_of(request: HttpRequest) -> Any:
-    return Order.objects.filter(customer=cast(User, request.user))
+def _orders_of(request: HttpRequest) -> QuerySet[Order]:
+    return Order.objects.filter(customer=customer_of(request))
 
 
 def _place(order: Order) -> dict[str, str]:
