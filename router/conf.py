@@ -140,7 +140,7 @@ def unknown_keys(raw: object) -> Iterator[UnknownKey]:
 
 
 def _forget(*, setting: str, **_: object) -> None:
-    if setting in {SETTING, "DEBUG"}:
+    if setting == SETTING:
         _parsed.cache_clear()
 
 

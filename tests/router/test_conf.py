@@ -110,7 +110,7 @@ def test_the_project_can_be_read_and_changes_are_seen(settings: Any) -> None:
     assert "orders" in conf().services
     settings.STRANGLER = {"POLL_SECONDS": 9}
     assert conf().poll_seconds == 9.0
-    del settings.STRANGLER
+    settings.STRANGLER = {}
     assert conf() == StranglerSettings()
 
 
