@@ -7,7 +7,7 @@ from migrations_plan.api import ServiceStatus
 from migrations_plan.executor import GateStop, Ran
 from migrations_plan.gates import GateResult
 from migrations_plan.moves import Move
-from migrations_plan.state import Direction, HistoryLine, Kind
+from migrations_plan.state import HistoryLine, Kind
 from migrations_plan.tables import table
 
 UNITS = (("day", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
@@ -28,6 +28,11 @@ def ago(then: datetime, now: datetime) -> str:
     return f"{duration(now - then)} ago"
 
 
+def since(status: ServiceStatus) -> str:
+    """Return how long a service has been where it is."""
+    return f"for {duration(status.now - status.state.entered_at)}" if status.state.entered else "from the start"
+
+
 def overview(statuses: Iterable[ServiceStatus], width: int) -> str:
     """Return one line per service."""
     rows = [
@@ -37,7 +42,7 @@ def overview(statuses: Iterable[ServiceStatus], width: int) -> str:
             + (" (paused)" if status.state.paused else "")
             + (" (moving)" if status.state.moving else ""),
             *(f"{status.channels[name].effective} %" for name in ("reads", "writes", "shadow")),
-            _since(status),
+            since(status),
             status.next_step.name if status.next_step else "-",
             missing(status),
         )
@@ -45,20 +50,19 @@ def overview(statuses: Iterable[ServiceStatus], width: int) -> str:
     ]
     if not rows:
         return "No service has a plan: register one in an app's strangler.py."
-    return table(("service", "step", "reads", "writes", "shadow", "since", "next", "what is missing"), rows, width)
+    return table(("service", "step", "reads", "writes", "shadow", "how long", "next", "what is missing"), rows, width)
 
 
 def missing(status: ServiceStatus) -> str:
     """Return in one line what keeps the service from the next step."""
     if status.warnings:
         return status.warnings[0]
-    if status.state.paused:
-        return "paused"
     if not status.next_step:
         return "nothing: this is the last step"
-    if not status.blocking:
-        return "nothing: every gate holds"
-    return "; ".join(f"{result.gate} {result.outcome}{_lacking(result)}" for result in status.blocking)
+    told = [f"{result.gate} {result.outcome}{_lacking(result)}" for result in status.blocking]
+    if status.state.paused:
+        told.insert(0, "paused")
+    return "; ".join(told) or ("nothing: every gate holds" if status.gates else "nothing")
 
 
 def one(status: ServiceStatus, width: int) -> str:
@@ -67,7 +71,7 @@ def one(status: ServiceStatus, width: int) -> str:
     title = status.step.title if status.step else "a step that the plan does not have"
     blocks = [
         f"{status.service} is at {state.step}: {title}\n"
-        f"since {_since(status)}, version {state.version}{', PAUSED' if state.paused else ''}"
+        f"{since(status)}, version {state.version}{', PAUSED' if state.paused else ''}"
     ]
     blocks += [f"! {warning}" for warning in status.warnings]
     if state.held_at(status.now):
@@ -152,7 +156,8 @@ def history(lines: Iterable[HistoryLine], width: int) -> str:
 
 
 def _told(line: HistoryLine) -> str:
-    parts = [line.change.detail, f"reason: {line.change.reason}" if line.change.reason else ""]
+    decided = line.change.kind not in {Kind.OPERATION, Kind.TAKEN}  # these follow from the line before
+    parts = [line.change.detail, f"reason: {line.change.reason}" if line.change.reason and decided else ""]
     parts += [
         f"{item['gate']} {item['outcome']}{' OVERRIDDEN' if item.get('overridden') else ''} ({item['samples']})"
         for item in line.change.evidence
@@ -193,18 +198,9 @@ def _next(status: ServiceStatus) -> str:
     return "\n".join(lines)
 
 
-def _since(status: ServiceStatus) -> str:
-    return ago(status.state.entered_at, status.now) if status.state.entered else "always"
-
-
 def _people(people: str) -> str:
     return f"; also {people}" if people else ""
 
 
 def _lacking(result: GateResult) -> str:
     return f" ({result.samples} samples, {result.missing} missing)" if result.missing else ""
-
-
-def verb(direction: Direction) -> str:
-    """Return the command that goes in a direction."""
-    return "advance" if direction is Direction.FORWARDS else "rollback"
