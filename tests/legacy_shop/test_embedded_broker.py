@@ -1,6 +1,7 @@
 """Messages of the embedded broker appear whole or not at all."""
 
 import threading
+import uuid
 from pathlib import Path
 
 import pytest
@@ -11,18 +12,24 @@ from legacy_shop import embedded_broker
 
 
 @pytest.fixture
+def name() -> str:
+    """A queue of its own for each test: kombu remembers per process which ones it has declared."""
+    return f"work-{uuid.uuid4().hex}"
+
+
+@pytest.fixture
 def connection(tmp_path: Path) -> Connection:
     embedded_broker.register()
     folders = {"data_folder_in": "messages", "data_folder_out": "messages", "control_folder": "control"}
-    for name in set(folders.values()):
-        (tmp_path / name).mkdir()
+    for folder in set(folders.values()):
+        (tmp_path / folder).mkdir()
     return Connection(
-        "embedded://", transport_options={option: str(tmp_path / name) for option, name in folders.items()}
+        "embedded://", transport_options={option: str(tmp_path / folder) for option, folder in folders.items()}
     )
 
 
-def test_messages_arrive(connection: Connection) -> None:
-    with connection, connection.SimpleQueue("work") as queue:
+def test_messages_arrive(connection: Connection, name: str) -> None:
+    with connection, connection.SimpleQueue(name) as queue:
         for number in range(3):
             queue.put({"number": number})
         got = []
@@ -33,7 +40,7 @@ def test_messages_arrive(connection: Connection) -> None:
     assert sorted(got) == [0, 1, 2]
 
 
-def test_reader_never_sees_half_a_message(connection: Connection, tmp_path: Path) -> None:
+def test_reader_never_sees_half_a_message(connection: Connection, name: str, tmp_path: Path) -> None:
     messages = tmp_path / "messages"
     seen: list[int] = []
     done = threading.Event()
@@ -45,7 +52,7 @@ def test_reader_never_sees_half_a_message(connection: Connection, tmp_path: Path
     watcher = threading.Thread(target=look)
     watcher.start()
     try:
-        with connection, connection.SimpleQueue("work") as queue:
+        with connection, connection.SimpleQueue(name) as queue:
             for number in range(200):
                 queue.put({"number": number, "padding": "x" * 2000})
     finally:
@@ -56,8 +63,8 @@ def test_reader_never_sees_half_a_message(connection: Connection, tmp_path: Path
     assert min(seen) > 2000
 
 
-def test_folder_that_is_not_there_is_a_channel_error(connection: Connection, tmp_path: Path) -> None:
-    with connection, connection.SimpleQueue("work") as queue:
+def test_folder_that_is_not_there_is_a_channel_error(connection: Connection, name: str, tmp_path: Path) -> None:
+    with connection, connection.SimpleQueue(name) as queue:
         (tmp_path / "messages").rmdir()
         with pytest.raises(ChannelError, match="Cannot add message"):
             queue.put({"number": 1})
