@@ -148,6 +148,18 @@ RULES: dict[str, Rule] = {
 
 def decide(facts: Facts, snapshot: Snapshot) -> Decision:
     """Decide who answers; the same facts and snapshot give the same decision in every process."""
+    if facts.key is not None:
+        return _decided(facts, snapshot)
+    # Without a key no rule looks at the client, so each route is worked out once per snapshot. The route is kept with
+    # the decision: as long as it lives, no other can have its id.
+    place = (id(facts.route), facts.method)
+    known: tuple[Route, Decision] | None = snapshot.memo.get(place)
+    if known is None:
+        known = snapshot.memo[place] = (facts.route, _decided(facts, snapshot))
+    return known[1]
+
+
+def _decided(facts: Facts, snapshot: Snapshot) -> Decision:
     route = facts.route
     allowed = limits(route.service, CHANNEL_OF[route.kind], snapshot)
     bucket = None if facts.key is None else bucket_of(route.service, facts.key)
@@ -177,7 +189,10 @@ def needs_identity(route: Route, snapshot: Snapshot) -> bool:
 
 
 def _first(case: _Case) -> str:
-    return next(code for code, rule in RULES.items() if rule.applies(case))
+    for code, rule in RULES.items():
+        if rule.applies(case):
+            return code
+    raise LookupError(f"No rule applies to {case}.")
 
 
 def _sentence(reason: str, case: _Case) -> str:

@@ -388,6 +388,24 @@ def test_the_same_facts_are_decided_alike_whatever_was_asked_before(asked: Facts
     assert first == decide(asked, rules) == decide(asked, fresh)
 
 
+@given(asked=facts(), rules=snapshots())
+def test_without_a_key_nothing_about_the_client_counts(asked: Facts, rules: Snapshot) -> None:
+    keyless = Facts(method=asked.method, route=asked.route)
+    fresh = replace(rules, killed=rules.killed)
+
+    assert decide(replace(asked, key=None), rules) == decide(keyless, fresh)
+
+
+def test_routes_that_come_and_go_do_not_inherit_decisions() -> None:
+    rules = snapshot(reads=100)
+    sides = set()
+    for n in range(50):
+        passing = Route(service="orders" if n % 2 else "users", name="r", pattern="/x/")
+        sides.add((n % 2, decide(Facts(method="GET", route=passing), rules).side))
+
+    assert sides == {(1, "extracted"), (0, "legacy")}
+
+
 @pytest.mark.parametrize(
     ("rules", "needed"),
     [
