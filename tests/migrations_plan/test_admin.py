@@ -103,7 +103,7 @@ def test_an_action_is_shown_first_and_done_when_confirmed(operator: Client) -> N
     assert "Must hold first: at least 99.50% of 539 or more compared answers match" in text
     assert not ServiceState.objects.exists()
     answer = operator.post(f"{CONTROL}advance/", {"to": "shared.reads@1", "reason": "tuesday"}, follow=True)
-    assert "orders: monolith -&gt; shared.shadow -&gt; shared.reads@1" in answer.content.decode()
+    assert "Orders: monolith -> shared.shadow -> shared.reads@1" in words(answer.content)
     assert ServiceState.objects.get().step == "shared.reads@1"
     assert set(HistoryEntry.objects.values_list("actor", "reason")) == {("dana", "tuesday")}
     entry = LogEntry.objects.get()

@@ -109,6 +109,8 @@ class Command(BaseCommand):
         self._show(document, pages.history(lines, self.width))
 
     def _finish(self, result: Ran) -> None:
+        if not self.json and self.stderr.isatty():
+            self.stderr.write("\r\033[K", ending="")
         self._show(result.as_json(), pages.ran(result))
         if result.stop is not None:
             if not self.json:
@@ -118,12 +120,14 @@ class Command(BaseCommand):
     def _progress(self, progress: Progress) -> None:
         if self.json:
             return
-        if not progress.passing:
-            self.stdout.write(progress.text)
-        elif self.stderr.isatty():
-            self.stderr.write(f"\r\033[K{progress.text[: self.width - 1]}", ending="")
+        if not self.stderr.isatty():
+            (self.stderr if progress.passing else self.stdout).write(progress.text)
+            return
+        self.stderr.write("\r\033[K", ending="")
+        if progress.passing:
+            self.stderr.write(progress.text[: self.width - 1], ending="")
         else:
-            self.stderr.write(progress.text)
+            self.stdout.write(progress.text)
 
     def _show(self, document: dict[str, Any], text: str) -> None:
         if self.json:
