@@ -93,7 +93,7 @@ def play(options: argparse.Namespace, site: Site, stack: Stack) -> int:
 def set_up(options: argparse.Namespace, site: Site, stack: Stack, progress: report.Progress) -> None:
     """Create the database, fill it, and start every process."""
     log = site.directory / "setup.log"
-    commands = [("migrate", "--verbosity", "0"), ("seed_shop", "--seed", str(options.seed))]
+    commands: list[tuple[str, ...]] = [("migrate", "--verbosity", "0"), ("seed_shop", "--seed", str(options.seed))]
     if options.data is not None:
         commands.append(("load_history", str(options.data.resolve())))
     for command in commands:

@@ -42,7 +42,7 @@ class Terminal:
                 start_new_session=True,
             )
         except subprocess.TimeoutExpired as error:
-            raise OperatorError(f"{shown}: not done after {seconds:.0f} s. {error.stdout or ''}") from error
+            raise OperatorError(f"{shown}: not done after {seconds:.0f} s") from error
         with self.log_path.open("a") as log:
             took = time.monotonic() - begun
             log.write(f"$ {shown}   # exit {done.returncode}, {took:.1f} s\n{done.stdout}{done.stderr}\n")

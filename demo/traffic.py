@@ -22,8 +22,8 @@ class Traffic:
 
     actors: Sequence[Actor]
     seed: int
-    threads: int = 6
-    think_seconds: float = 0.1
+    threads: int = 8
+    think_seconds: float = 0.06
     errors: list[BaseException] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
     _workers: list[threading.Thread] = field(default_factory=list)
