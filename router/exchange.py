@@ -4,12 +4,12 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
-from django.utils.functional import cached_property as lazy
+from django.utils.functional import cached_property
 from django.utils.module_loading import import_string
 
 from router.conf import conf
@@ -44,7 +44,7 @@ class Exchange:
         """Whether the request may change something."""
         return self.route.kind is Kind.WRITE
 
-    @lazy
+    @cached_property
     def identity(self) -> Identity:
         """Who asks; anonymous where the credentials prove nothing, since legacy is to say so in its own words."""
         try:
@@ -106,5 +106,6 @@ class Exchange:
         return time.monotonic() - self.started
 
 
-def _resolvers(paths: tuple[str, ...]) -> list[Resolver]:
-    return [import_string(path) for path in paths]
+@lru_cache(maxsize=8)
+def _resolvers(paths: tuple[str, ...]) -> tuple[Resolver, ...]:
+    return tuple(import_string(path) for path in paths)
