@@ -341,7 +341,11 @@ class Executor:
 
     def _fail(self, move: Move, state: State, orders: Orders, error: BaseException) -> None:
         detail = f"{type(error).__name__}: {error}".rstrip(": ")
-        self.recorder.change(state, self._change(Kind.FAILED, move, orders, detail=detail), holder="", lease_until=None)
+        change = self._change(Kind.FAILED, move, orders, detail=detail)
+        try:
+            self.recorder.change(state, change, holder="", lease_until=None)
+        except StateChanged:  # somebody paused meanwhile; the error itself is raised by the caller
+            self.recorder.release(state.service, state.holder)
 
     def _set_paused(self, paused: bool, kind: Kind, orders: Orders) -> State:
         state = self.state()

@@ -25,6 +25,7 @@ from migrations_plan.errors import (
 from migrations_plan.executor import Executor, Orders, Progress
 from migrations_plan.gates import HealthReport, Outcome
 from migrations_plan.models import Evidence, HistoryEntry, ServiceState
+from migrations_plan.operations import Context
 from migrations_plan.plan import Plan
 from migrations_plan.recorder import Recorder
 from migrations_plan.source import PlanSnapshotSource
@@ -217,6 +218,28 @@ def test_a_paused_service_does_not_advance_and_can_be_rolled_back() -> None:
     assert mover.rollback(None, ALICE).after == "shared.reads@1"
     mover.resume(ALICE)
     assert mover.advance(None, ALICE).after == "shared.reads@10"
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+def test_a_pause_stops_a_moving_command_after_its_present_operation(breaks: bool) -> None:
+    class Pausing(Journal):
+        def forwards(self, context: Context) -> None:
+            executor(plan).pause(Orders(actor="bob"))
+            super().forwards(context)
+
+    lines: list[str] = []
+    first = Pausing(name="a", lines=lines, broken={"forwards": breaks})
+    plan = small_plan(first=(first, Journal(name="b", lines=lines)))
+    with pytest.raises(
+        OperationFailed if breaks else StateChanged, match="a broke" if breaks else "bob changed things"
+    ):
+        executor(plan).advance(None, ALICE)
+    state = executor(plan).state()
+    assert (state.paused, state.moving_to, state.holder, state.operations_done) == (True, "go@50", "", 0)
+    with pytest.raises(Paused):
+        executor(plan).advance(None, ALICE)
+    assert executor(plan).rollback(None, ALICE).after == "monolith"
+    assert lines == ["+a", "-a"]
 
 
 # --- operations that fail or are killed ------------------------------------------------------------------------

@@ -109,8 +109,7 @@ class Command(BaseCommand):
         self._show(document, pages.history(lines, self.width))
 
     def _finish(self, result: Ran) -> None:
-        if not self.json and self.stderr.isatty():
-            self.stderr.write("\r\033[K", ending="")
+        self._clear_line()
         self._show(result.as_json(), pages.ran(result))
         if result.stop is not None:
             if not self.json:
@@ -123,11 +122,15 @@ class Command(BaseCommand):
         if not self.stderr.isatty():
             (self.stderr if progress.passing else self.stdout).write(progress.text)
             return
-        self.stderr.write("\r\033[K", ending="")
+        self._clear_line()
         if progress.passing:
-            self.stderr.write(progress.text[: self.width - 1], ending="")
+            self.stderr.write(progress.text[: self.width - 1], str, ending="")
         else:
             self.stdout.write(progress.text)
+
+    def _clear_line(self) -> None:
+        if self.stderr.isatty() and not self.json:
+            self.stderr.write("\r\033[K", str, ending="")
 
     def _show(self, document: dict[str, Any], text: str) -> None:
         if self.json:
