@@ -266,6 +266,25 @@ class TestOutage:
             ("INFO", "The routing rules can be read again."),
         ]
 
+    def test_after_an_outage_the_rules_are_read_whatever_the_new_connection_counts(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        down = threading.Event()
+
+        def counting() -> int:
+            if down.is_set():
+                raise OperationalError("the database is down")
+            return 7  # as the connection before counted
+
+        monkeypatch.setattr(poller, "_data_version", counting)
+        Flag.objects.create(name="orders.reads", percent=5)
+        assert percent() == 5
+        down.set()
+        polls_pass()
+        Flag.objects.update(percent=6)
+        down.clear()
+        wait_until(lambda: percent() == 6, "the rules after the outage", SOON)
+
     def test_without_any_rules_everything_stays_in_legacy(self, outage: threading.Event) -> None:
         outage.set()
         known = snapshot.current()

@@ -5,15 +5,17 @@ from io import StringIO
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AnonymousUser, User
 from django.core.management import CommandError, call_command
 from django.core.management.base import BaseCommand
+from django.test import RequestFactory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router import registry
 from router.buckets import bucket
 from router.decide import Facts, decide
+from router.exchange import Exchange
 from router.explanation import Visitor as Asking
 from router.explanation import explain
 from router.management.commands import route as command
@@ -287,6 +289,30 @@ def test_explaining_decides_as_a_request_is_decided(
     explained = explain(*asked, snapshot=rules, visitor=Asking(subject=subject, staff=staff))
 
     assert explained.decision == decide(facts, rules)
+
+
+@pytest.mark.parametrize("reads", [0, 10, 50, 100])
+@pytest.mark.parametrize("percent", [None, 0, 5, 100])
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/api/orders/7/"), ("POST", "/api/orders/7/cancel/"), ("GET", "/api/staff/orders/")]
+)
+def test_the_middleware_decides_as_explained(
+    rf: RequestFactory, reads: int, percent: int | None, method: str, path: str
+) -> None:
+    rules = Snapshot(
+        envelopes={"orders": Envelope(step="a", reads=reads, writes=10, shadow=100)},
+        flags={} if percent is None else {"orders.reads": FlagRule(name="orders.reads", percent=percent, staff=True)},
+    )
+    match = registry.match(method, path)
+    assert match is not None
+    for user in (customer(4), customer(7, is_staff=True), customer(60), AnonymousUser()):
+        request = rf.generic(method, path)
+        request.user = user
+        decided = Exchange(request=request, match=match, snapshot=rules).decision
+        visitor = Asking() if user.pk is None else Asking.of(str(user.pk))
+        explained = explain(method, path, snapshot=rules, visitor=visitor).decision
+
+        assert (decided.side, decided.reason, decided.shadow) == (explained.side, explained.reason, explained.shadow)
 
 
 def test_it_reads_the_database_as_it_is_now(monkeypatch: pytest.MonkeyPatch) -> None:
