@@ -49,10 +49,10 @@ plan_registry.register(
             monolith(),
             shared(
                 gates=SharedGates(
-                    shadow=ShadowMatchRate(min_samples=200, min_rate=0.99),
-                    drift=ShadowMatchRate(min_samples=60, min_rate=0.97),
-                    read_samples={1: 5, 10: 40, 50: 100, 100: 200},
-                    write_samples={1: 2, 10: 10, 50: 30, 100: 60},
+                    shadow=ShadowMatchRate(min_samples=150, min_rate=0.98),
+                    drift=ShadowMatchRate(min_samples=50, min_rate=0.95),
+                    read_samples={1: 5, 10: 20, 50: 60, 100: 100},
+                    write_samples={1: 2, 10: 5, 50: 20, 100: 40},
                     max_error_rate=0.02,
                 )
             ),
