@@ -7,6 +7,7 @@ import argparse
 import hashlib
 import json
 import random
+import signal
 import sqlite3
 import sys
 import threading
@@ -332,6 +333,8 @@ def main() -> int:
     )
     options = parser.parse_args()
     server = serve(options.port, options.ledger)
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, signal.default_int_handler)
     print(f"payment provider on {server.url}, ledger in {options.ledger}", flush=True)
     try:
         server.serve_forever()

@@ -37,7 +37,7 @@ def steady(run: Run, *, reads: int, writes: int, requests: int = 120, orders: in
 
     run.wait(seen, seconds=40, what=f"{requests} requests, {orders} orders, answered by {' and '.join(sorted(sides))}")
     asked = [record for record in run.routed_since(index) if record.at - record.seconds >= begun]
-    wrong = [record for record in asked if record.side != due_side(record, reads, writes)]
+    wrong = [record for record in asked if record.side != due_side(record, reads, writes) and not fell_back(record)]
     for record in wrong[:5]:
         run.problem(
             f"{record.method} {record.action} of bucket {record.bucket} was answered by {record.side} "
@@ -51,7 +51,12 @@ def due_side(record: Record, reads: int, writes: int) -> str:
     return EXTRACTED if record.bucket is not None and record.bucket < percent else LEGACY
 
 
-def advance(run: Run, step: str, *, reads: int, writes: int, requests: int = 100) -> None:
+def fell_back(record: Record) -> bool:
+    """Tell whether the service was asked, as it was due, and legacy stood in for it: a busy machine is no wrong turn."""
+    return "fallback:" in record.reason
+
+
+def advance(run: Run, step: str, *, reads: int, writes: int, requests: int = 70) -> None:
     """Move one step on, as soon as its gates let us, and see that customers are answered by the due side."""
     run.phase("advance", "orders", "--to", step, "--wait", "60", "--reason", "demo")
     steady(run, reads=reads, writes=writes, requests=requests)
@@ -93,13 +98,13 @@ def heal(run: Run, index: int) -> None:
 def monolith(run: Run) -> None:
     """Let customers shop in the monolith as it always was."""
     run.phase("status", "orders")
-    steady(run, reads=0, writes=0, requests=150, orders=10)
+    steady(run, reads=0, writes=0, requests=120, orders=10)
 
 
 def shadow(run: Run) -> None:
     """Send copies of reads to the service and compare."""
     run.phase("advance", "orders", "--to", "shared.shadow", "--wait", "60", "--reason", "demo")
-    steady(run, reads=0, writes=0, requests=150)
+    steady(run, reads=0, writes=0, requests=70)
 
 
 def flag(run: Run) -> None:
@@ -190,13 +195,13 @@ def provider(run: Run) -> None:
 def rollback(run: Run) -> None:
     """Take everything back to the monolith under traffic."""
     run.phase("rollback", "orders", "--to", "monolith", "--reason", "demo")
-    steady(run, reads=0, writes=0, requests=120, orders=8)
+    steady(run, reads=0, writes=0, requests=100, orders=8)
 
 
 def forward_again(run: Run) -> None:
     """Go all the way once more; every gate asks for fresh evidence."""
     run.phase("advance", "orders", "--to", "shared.writes@100", "--wait", "80", "--reason", "demo, again", seconds=120)
-    steady(run, reads=100, writes=100, requests=150, orders=10)
+    steady(run, reads=100, writes=100, requests=120, orders=10)
 
 
 def _heal_if_open(run: Run, index: int) -> None:

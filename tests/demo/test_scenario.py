@@ -9,7 +9,7 @@ from demo.cast import BANDS, choose
 from demo.checks import Check
 from demo.records import Log, Record, by_side, percentile
 from demo.report import last_line, verdicts
-from demo.scenario import ACTS, due_side
+from demo.scenario import ACTS, due_side, fell_back
 from demo.shopping import MIX
 from demo.tables import Person
 from demo.traffic import Traffic
@@ -39,6 +39,11 @@ def record(**given: Any) -> Record:
 )
 def test_due_side(action: str, place: int, reads: int, writes: int, expected: str) -> None:
     assert due_side(record(action=action, bucket=place), reads, writes) == expected
+
+
+def test_fallback_is_no_wrong_turn() -> None:
+    assert fell_back(record(reason="everyone; fallback:ambiguous-first_byte_deadline"))
+    assert not fell_back(record(reason="outside-envelope"))
 
 
 def test_story_goes_there_and_back_and_there_again() -> None:
