@@ -52,7 +52,7 @@ def due_side(record: Record, reads: int, writes: int) -> str:
 
 
 def fell_back(record: Record) -> bool:
-    """Tell whether the service was asked, as it was due, and legacy stood in for it: a busy machine is no wrong turn."""
+    """Tell whether legacy stood in for a service that was due: a busy machine is no wrong turn."""
     return "fallback:" in record.reason
 
 
