@@ -120,14 +120,14 @@ class AddressView(IdempotentViewMixin, ShopAPIView):
 
 def _place(customer: User, wish: dict[str, Any]) -> Order:
     """Place the order that a valid request describes, inside the transaction of its idempotency key."""
+    choice = wish["address"]
+    entry = address_of(customer, choice) if isinstance(choice, int) else None
     if wish["cart"]:
         lines = [LineRequest(line.product_id, line.quantity) for line in locked_lines_of(customer)]
         if not lines:
             raise EmptyCart("The cart is empty.")
     else:
         lines = [LineRequest(line["product"], line["quantity"]) for line in wish["lines"]]
-    choice = wish["address"]
-    entry = address_of(customer, choice) if isinstance(choice, int) else None
     return place_order(
         customer=customer,
         lines=lines,

@@ -276,9 +276,12 @@ def test_an_attempt_run_many_times_at_once_is_settled_once(provider: ProviderSer
     order = make_order(card=GOOD)
     attempt = PaymentAttempt.objects.get(order=order)
     mail.outbox.clear()
+    provider.control = Control(latency_ms=50)  # all of them find the attempt open
 
     results = at_once([lambda: run_attempt(attempt.provider_key)] * 6)
 
+    attempt.refresh_from_db()
+    assert (status(order), order.paid_at) == (Order.Status.PAID, attempt.settled_at)
     assert [result.state for result in results] == ["succeeded"] * 6
     assert charges(provider) == [(order.number, "succeeded")]
     assert len(mail.outbox) == LoyaltyBooking.objects.count() == 1
