@@ -174,6 +174,7 @@ def places(site: Site) -> str:
             report.table("Running", ("what", "where"), rows),
             f"  log in as {ADMIN_NAME} with {ADMIN_PASSWORD}; customers as customer00001 with {cast.PASSWORD}",
             f"  logs and database: {site.directory}",
+            f"  commands: {site.shell_prefix()} manage.py phase status",
             "  Ctrl-C ends everything",
         ]
     )

@@ -70,6 +70,11 @@ class Site:
             "CELERY_BROKER_URL": "embedded://",
         }
 
+    def shell_prefix(self) -> str:
+        """Return what a person types in front of manage.py to mean this site."""
+        python = os.path.relpath(sys.executable, ROOT)
+        return f"SHOP_VAR={os.path.relpath(self.directory, ROOT)} ORDERS_SHARED_URL={self.url('orders')} {python}"
+
     def manage(self, *arguments: str) -> tuple[str, ...]:
         """Return the command line of one of the shop's management commands."""
         return (sys.executable, str(ROOT / "manage.py"), *arguments)
