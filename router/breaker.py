@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import pybreaker
@@ -185,14 +185,11 @@ class Breaker:
                 return
             self._release(call)
             self._window.add(failed=failed, slow=slow)
-            self._reason = reason
-            try:
-                with self._circuit.calling():
-                    if failed:
-                        raise _Reported
-            except (_Reported, pybreaker.CircuitBreakerError):
-                pass
-            if self.state == CLOSED:
+            if failed:
+                self._reason = reason
+            if failed or self.state != CLOSED or self._circuit.fail_counter:
+                self._report(failed)
+            if (failed or slow) and self.state == CLOSED:
                 self._judge_window()
 
     def moved(self, previous: str, state: str) -> None:
@@ -230,6 +227,11 @@ class Breaker:
                 raise BreakerOpen(self.name, 1.0, "a probe is under way")
             self._probe_until = now + PROBE_LEASE_SECONDS
             return Call(self, self._generation, now, probe=True)
+
+    def _report(self, failed: bool) -> None:
+        with suppress(_Reported, pybreaker.CircuitBreakerError), self._circuit.calling():
+            if failed:
+                raise _Reported
 
     def _release(self, call: Call) -> None:
         with self._lock:

@@ -45,6 +45,12 @@ class Upstream:
             )
         return parts
 
+    @cached_property
+    def address(self) -> tuple[str, str, int]:
+        """Return scheme, host and port to connect to."""
+        url = self.url
+        return url.scheme, url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
+
 
 @dataclass(frozen=True, kw_only=True)
 class OutboundRequest:

@@ -77,9 +77,8 @@ def pool_for(upstream: Upstream) -> ConnectionPool:
     global _pools
     if _pools.pid != os.getpid():
         _pools = _Pools()
-    address = _address(upstream)
-    pool = _pools.by_address.get(address)
-    return pool if pool is not None else _pools.by_address.setdefault(address, ConnectionPool())
+    pool = _pools.by_address.get(upstream.address)
+    return pool if pool is not None else _pools.by_address.setdefault(upstream.address, ConnectionPool())
 
 
 def close_all() -> None:
@@ -90,7 +89,7 @@ def close_all() -> None:
 
 def connect(upstream: Upstream, deadline: float) -> Connection:
     """Open a connection, or raise ``NotSent``: until it stands nothing can have reached the upstream."""
-    scheme, host, port = _address(upstream)
+    scheme, host, port = upstream.address
     limit = min(deadline, monotonic() + upstream.timeouts.connect)
     try:
         sock = _open(host, port, limit)
@@ -122,11 +121,6 @@ def _open(host: str, port: int, limit: float) -> socket.socket:
             sock.close()
             failure = error
     raise failure
-
-
-def _address(upstream: Upstream) -> tuple[str, str, int]:
-    url = upstream.url
-    return url.scheme, url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
 
 
 @cache

@@ -1,0 +1,82 @@
+"""Measure what the router costs: ``python -m benchmarks``, about a minute and a half."""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.forwarding import CLIENTS, ROOT, Target, measure
+
+AIM_MICROSECONDS = 20.0
+AIM_RATIO = 2.0
+
+
+def main() -> None:
+    """Print both tables."""
+    started = time.monotonic()
+    print(
+        "What the router adds to a request that stays in legacy (processor time, medians,\nwith and without it in turns)\n"
+    )
+    overhead = subprocess.run(
+        [sys.executable, "-m", "benchmarks.overhead"], cwd=ROOT, check=True, capture_output=True, text=True, timeout=90
+    )
+    print(overhead_table(json.loads(overhead.stdout.splitlines()[-1])))
+    print("\nForwarding 550 bytes of JSON (gunicorn, 1 worker with 16 threads, everything on this machine)\n")
+    with tempfile.TemporaryDirectory(prefix="strangler-bench-") as folder:
+        targets, notes = measure(Path(folder))
+    print(forwarding_table(targets))
+    for note in notes:
+        print(f"  ({note})")
+    print(f"\n{time.monotonic() - started:.0f} s. Only ratios of one run mean anything on another machine.")
+
+
+def overhead_table(rows: list[dict[str, Any]]) -> str:
+    """Return the first table."""
+    lines = [f"  {'':28}{'client':12}{'without':>10}{'with':>10}{'added':>10}{'ratio':>8}"]
+    for row in rows:
+        added = row["added"]
+        verdict = "" if added <= AIM_MICROSECONDS else f"  over the aim of {AIM_MICROSECONDS:.0f} us"
+        lines.append(
+            f"  {row['state']:28}{row['client']:12}{row['without']:7.0f} us{row['with']:7.0f} us{added:7.1f} us"
+            f"{row['with'] / row['without']:8.3f}{verdict}"
+        )
+    return "\n".join(lines)
+
+
+def forwarding_table(targets: list[Target]) -> str:
+    """Return the second table, with every rate as a multiple of django-revproxy's."""
+    base = next(target for target in targets if target.name == "django-revproxy")
+    head = "".join(f"{f'{clients} client' + 's' * (clients > 1):>26}" for clients in CLIENTS)
+    lines = [f"  {'':28}{head}"]
+    for target in targets:
+        cells = "".join(
+            f"{target.rate(clients):12.0f}/s {target.rate(clients) / base.rate(clients):8.2f} x" + "  "
+            for clients in CLIENTS
+        )
+        lines.append(f"  {target.name:28}{cells}")
+    ours = next(target for target in targets if target.name == "our middleware")
+    for clients in CLIENTS:
+        ratio = ours.rate(clients) / base.rate(clients)
+        verdict = "reached" if ratio >= AIM_RATIO else "not reached"
+        lines.append(
+            f"  {clients:2} clients: {ratio:.2f} times django-revproxy, the aim of {AIM_RATIO:.0f} is {verdict}"
+        )
+    lines.append(_where_the_time_goes(targets))
+    return "\n".join(lines)
+
+
+def _where_the_time_goes(targets: list[Target]) -> str:
+    named = {target.name: 1e6 / target.rate(1) for target in targets}
+    alone, upstream = named["Django, forwarding nothing"], named["the upstream itself"]
+    parts = [f"{name} {named[name] - alone:.0f} us on top" for name in ("our middleware", "django-revproxy")]
+    return (
+        f"  One client, microseconds per request: the upstream answers in {upstream:.0f}, gunicorn with Django's stack "
+        f"and no\n  forwarding takes {alone:.0f}; forwarding puts {' and '.join(parts)}."
+    )
+
+
+if __name__ == "__main__":
+    main()

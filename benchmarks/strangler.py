@@ -1,0 +1,17 @@
+"""The one route of the benchmark's site, diverted as a whole."""
+
+from collections.abc import Mapping
+
+from router.registry import register
+from router.routes import Route, Visitor
+from router.snapshot import Envelope
+
+register(Route(service="orders", name="list", methods=("GET",), pattern="/api/orders/", key=Visitor(), shadow=False))
+
+
+class Everything:
+    """A source of envelopes that lets all reads be diverted."""
+
+    def envelopes(self) -> Mapping[str, Envelope]:
+        """Return the one envelope."""
+        return {"orders": Envelope(step="benchmark", reads=100)}
