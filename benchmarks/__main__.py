@@ -17,9 +17,8 @@ AIM_RATIO = 2.0
 def main() -> None:
     """Print both tables."""
     started = time.monotonic()
-    print(
-        "What the router adds to a request that stays in legacy (processor time, medians,\nwith and without it in turns)\n"
-    )
+    print("What the router adds to a request that stays in legacy")
+    print("(processor time, medians, with and without it in turns)\n")
     overhead = subprocess.run(
         [sys.executable, "-m", "benchmarks.overhead"], cwd=ROOT, check=True, capture_output=True, text=True, timeout=90
     )
