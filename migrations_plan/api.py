@@ -80,6 +80,11 @@ class ServiceStatus:
         }
 
 
+def last_step(service: str) -> str:
+    """Return the name of the step at the end of a service's plan."""
+    return plan_registry.plan_of(service).steps[-1].name
+
+
 def services() -> tuple[str, ...]:
     """Return the names of all services with a plan."""
     return tuple(plan_registry.plans())

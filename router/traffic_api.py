@@ -17,7 +17,7 @@ from router.models.traffic import BreakerEvent, ShadowMismatch, TrafficCount
 from router.shadow.pool import SIDE as SHADOW
 from router.upstreams import upstream_for
 
-HEALTH_PATH = "/health/"
+HEALTH_PATH = "/health/ready/"
 Z_95 = 1.959964
 """Standard deviations on either side of the mean that hold 95 % of a normal distribution."""
 

@@ -17,10 +17,15 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("orders_plan")]
 Run = Callable[..., str]
 
 
-@pytest.fixture
-def run(numbers: FakeMeasurements, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Return a function that calls ``phase`` and returns what it printed."""
+@pytest.fixture(autouse=True)
+def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep lines whole, whatever terminal the tests run in."""
     monkeypatch.setenv("COLUMNS", "150")
+
+
+@pytest.fixture
+def run(numbers: FakeMeasurements, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Return a function that calls ``phase`` and returns what it printed."""
 
     def call(*arguments: str) -> str:
         capsys.readouterr()
@@ -61,9 +66,9 @@ def test_status_of_one_service_shows_requested_and_effective_and_what_is_missing
 
 def test_status_as_json(run: Run, numbers: FakeMeasurements) -> None:
     numbers.compared = Comparisons(compared=10, matched=10)
-    run("advance", "orders")
+    run("advance", "orders", "--to", "shared.shadow")
     with pytest.raises(CommandError):
-        run("advance", "orders")
+        run("advance", "orders", "--to", "shared.reads@1")
     document = json.loads(run("status", "orders", "--json"))
     assert document["step"] == "shared.shadow"
     assert document["next"] == "shared.reads@1"
@@ -127,7 +132,7 @@ def test_advance_tells_each_step_and_operation(run: Run) -> None:
     assert "  allow reads 0 % -> 1 %" in text
     assert "orders: monolith -> shared.shadow -> shared.reads@1" in text
     assert set(HistoryEntry.objects.values_list("actor", "reason")) == {("ann", "go")}
-    assert json.loads(run("advance", "orders", "--json")) == {
+    assert json.loads(run("advance", "orders", "--to", "shared.reads@10", "--json")) == {
         "service": "orders",
         "done": True,
         "before": "shared.reads@1",
@@ -137,6 +142,15 @@ def test_advance_tells_each_step_and_operation(run: Run) -> None:
         "stopped_by": [],
         "gates": [],
     }
+
+
+def test_without_a_target_it_goes_as_far_as_the_gates_let_it(run: Run, numbers: FakeMeasurements) -> None:
+    assert len(json.loads(run("plan", "orders", "--json"))["moves"]) == 9
+    numbers.compared = Comparisons(compared=0, matched=0)
+    with pytest.raises(CommandError, match=r"orders stays at shared\.shadow"):
+        run("advance", "orders")
+    numbers.compared = Comparisons(compared=100_000, matched=100_000)
+    assert json.loads(run("advance", "orders", "--json"))["after"] == "shared.writes@100"
 
 
 def test_the_actor_is_the_user_of_the_system_by_default(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,8 +225,8 @@ def test_rollback_all_the_way(run: Run) -> None:
 
 def test_history_tells_who_what_and_on_which_evidence(run: Run) -> None:
     assert run("history", "orders") == "Nothing has happened yet.\n"
-    run("advance", "orders", "--actor", "ann", "--reason", "start")
-    run("advance", "orders", "--actor", "ben")
+    run("advance", "orders", "--to", "shared.shadow", "--actor", "ann", "--reason", "start")
+    run("advance", "orders", "--to", "shared.reads@1", "--actor", "ben")
     text = run("history", "orders")
     assert "shadow-match-rate pass (100000)" in text
     assert "reason: start" in text

@@ -239,7 +239,7 @@ class TestHealth:
         with raw_server(answering(ok(b"{}"))) as server:
             found = self.ask(f"http://127.0.0.1:{server.port}")
         assert (found.ok, found.status) == (True, 200)
-        assert server.requests[0].startswith(b"GET /health/ HTTP/1.1\r\nHost: 127.0.0.1:")
+        assert server.requests[0].startswith(b"GET /health/ready/ HTTP/1.1\r\nHost: 127.0.0.1:")
 
     def test_unwell(self) -> None:
         data = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"

@@ -39,9 +39,9 @@ class Command(BaseCommand):
         resume = self._add(actions, "resume", "allow advancing again")
         history = self._add(actions, "history", "who did what, when, why, on which evidence")
         history.add_argument("--limit", type=int, metavar="N", help="the newest N lines only")
-        for one in (plan, advance, rollback):
+        for one, default in ((plan, "the plan's end"), (advance, "the plan's end"), (rollback, "one step back")):
             one.add_argument(
-                "--to", metavar="STEP", help="a step, or the end of a group (shared.reads); default: one step"
+                "--to", metavar="STEP", help=f"a step, or a group's end (shared.reads); default: {default}"
             )
         for one in (advance, rollback, pause, resume):
             one.add_argument("--actor", default=None, help="who history names; default: the user of the system")
@@ -78,7 +78,8 @@ class Command(BaseCommand):
 
     def _plan(self, options: dict[str, Any]) -> None:
         direction = Direction.BACKWARDS if options["rollback"] else Direction.FORWARDS
-        found = api.plan_moves(options["service"], options["to"], direction)
+        target = options["to"] if options["rollback"] else self._target(options)
+        found = api.plan_moves(options["service"], target, direction)
         self._show(self._moves_json(options["service"], found), pages.moves(found, self.width))
 
     def _advance(self, options: dict[str, Any]) -> None:
@@ -88,7 +89,7 @@ class Command(BaseCommand):
             overrides=frozenset(options["override_gate"]),
             wait=options["wait"],
         )
-        self._finish(api.advance(options["service"], options["to"], orders, self._progress))
+        self._finish(api.advance(options["service"], self._target(options), orders, self._progress))
 
     def _rollback(self, options: dict[str, Any]) -> None:
         self._finish(api.rollback(options["service"], options["to"], self._orders(options), self._progress))
@@ -140,6 +141,11 @@ class Command(BaseCommand):
 
     def _write_json(self, document: dict[str, Any]) -> None:
         self.stdout.write(json.dumps(document, indent=2))
+
+    @staticmethod
+    def _target(options: dict[str, Any]) -> str:
+        """Return where to go forwards: without a target as far as the gates let it."""
+        return options["to"] or api.last_step(options["service"])
 
     @staticmethod
     def _orders(options: dict[str, Any]) -> Orders:
