@@ -32,6 +32,8 @@ class ResolvedToken:
 
 def token_identity(request: HttpRequest) -> Identity | None:
     """Identify the owner of a REST framework token; ``ReusedTokenAuthentication`` takes the result over."""
+    if "HTTP_AUTHORIZATION" not in request.META:
+        return None
     parts = get_authorization_header(request).split()  # type: ignore[arg-type]
     if not parts or parts[0].lower() != b"token":
         return None

@@ -141,13 +141,13 @@ def flush() -> None:
 
 
 def flush_if_due() -> None:
-    """Flush unless that was done a moment ago; called by the poller's thread."""
+    """Flush unless that was done a moment ago; called once per poll."""
     if (_counters.slots or _counters.events) and monotonic() - _counters.flushed_at >= FLUSH_SECONDS:
         flush()
 
 
 def install() -> None:
-    """Let the poller flush, and flush what is left when the process ends."""
+    """Flush in the background, and flush what is left when the process ends."""
     poller.every_poll("metrics", flush_if_due)
     atexit.unregister(_flush_at_exit)
     atexit.register(_flush_at_exit)

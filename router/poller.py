@@ -73,7 +73,7 @@ _periodic: dict[str, Callable[[], None]] = {}
 
 
 def every_poll(name: str, callback: Callable[[], None]) -> None:
-    """Call this from the poller's thread after each poll, under a name that a later registration replaces."""
+    """Call this once per poll, off the request path, under a name that a later registration replaces."""
     _periodic[name] = callback
 
 
@@ -121,24 +121,34 @@ class Poller:
         self._stop = threading.Event()
         self._seen: int | None = None
         self._thread = threading.Thread(target=self._run, name="strangler-poller", daemon=True)
+        # What writes may have to wait for a lock; the rules must not wait with it.
+        self._periodic = threading.Thread(target=self._run_periodic, name="strangler-periodic", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
+        self._periodic.start()
 
     def stop(self) -> None:
-        """End the thread after the poll it is in."""
+        """End the threads after what they are in."""
         self._stop.set()
-        if self._thread.is_alive() and self._thread is not threading.current_thread():
-            self._thread.join()
+        for thread in (self._thread, self._periodic):
+            if thread.is_alive() and thread is not threading.current_thread():
+                thread.join()
 
     def _run(self) -> None:
         try:
             while not self._stop.is_set():
                 self._poll()
                 self.first_attempt.set()
-                run_periodic()
                 self.polls += 1
                 self._stop.wait(conf().poll_seconds)
+        finally:
+            connections.close_all()
+
+    def _run_periodic(self) -> None:
+        try:
+            while not self._stop.wait(conf().poll_seconds):
+                run_periodic()
         finally:
             connections.close_all()
 

@@ -1,6 +1,7 @@
 """Turn a request that legacy has just answered into a comparison; from here on everything is off the request path."""
 
 import io
+import logging
 import time
 from typing import Any
 
@@ -19,16 +20,34 @@ from router.shadow.compare import Answer
 from router.shadow.runner import Job
 from router.upstreams import upstream_for
 
+logger = logging.getLogger("router")
+
+NOT_COMPARED = frozenset({206, 304})
 SHARED_ATTRIBUTES = ("user", "_strangler_resolved_token", "site", "urlconf")
 """What earlier middleware and resolvers found out about the client, which asking legacy again takes over."""
 
 
+CHANGES_THE_FORM = frozenset({"accept-encoding", "if-match", "if-modified-since", "if-none-match", "if-range", "range"})
+"""Request headers that ask for another form of the same answer; a comparison wants the answer itself."""
+
+
 def shadow(exchange: Exchange, response: HttpResponseBase, legacy: GetResponse) -> None:
-    """Queue the comparison of legacy's answer with the service's; an answer of legacy's own failure is none."""
+    """Queue the comparison of legacy's answer with the service's; the client has its answer whatever goes wrong."""
+    try:
+        _submit(exchange, response, legacy)
+    except Exception:
+        logger.exception("%s %s could not be shadowed", exchange.request.method, exchange.request.path)
+
+
+def _submit(exchange: Exchange, response: HttpResponseBase, legacy: GetResponse) -> None:
+    """Queue the comparison; legacy's own failures and answers in another form are none."""
+    if response.status_code in NOT_COMPARED or response.has_header("Content-Encoding"):
+        return
     if exchange.credentials_rejected or not isinstance(response, HttpResponse) or response.status_code >= 500:
         return
     decision, request, identity = exchange.decision, exchange.request, exchange.identity
-    headers, target, environ = outbound_headers(request), raw_target(request), dict(request.META)
+    headers = [field for field in outbound_headers(request) if field[0].lower() not in CHANGES_THE_FORM]
+    target, environ = raw_target(request), dict(request.META)
     service, store, method = decision.service, decision.store, request.method or "GET"
     pool.submit(
         Job(

@@ -207,7 +207,7 @@ class TestThread:
         snapshot.current()
         poller.stop()
 
-        assert closed == [("strangler-poller", True)]
+        assert sorted(closed) == [("strangler-periodic", False), ("strangler-poller", True)]
         assert connection.connection is not None
 
     def test_it_starts_again_after_a_stop(self) -> None:
@@ -341,13 +341,30 @@ def recording(wait: Callable[..., bool], waits: list[float]) -> Callable[..., bo
 
 class TestPeriodic:
     @pytest.mark.usefixtures("polling")
-    def test_it_is_called_by_the_pollers_thread_after_each_poll(self) -> None:
+    def test_it_is_called_once_per_poll_by_a_thread_of_its_own(self) -> None:
         names: list[str] = []
         poller.every_poll("flush", lambda: names.append(threading.current_thread().name))
         snapshot.current()
         wait_until(lambda: len(names) >= 3, "three calls", SOON)
 
-        assert set(names) == {"strangler-poller"}
+        assert set(names) == {"strangler-periodic"}
+
+    @pytest.mark.usefixtures("polling")
+    def test_work_that_waits_for_a_lock_does_not_delay_the_rules(self) -> None:
+        locked, goes_on = threading.Event(), threading.Event()
+
+        def waits_for_a_lock() -> None:
+            locked.set()
+            goes_on.wait(SOON)
+
+        poller.every_poll("flush", waits_for_a_lock)
+        try:
+            snapshot.current()
+            assert locked.wait(SOON)
+            Flag.objects.create(name="orders.reads", percent=5)
+            wait_until(lambda: percent() == 5, "the rules while the other work waits", SOON)
+        finally:
+            goes_on.set()
 
     def test_one_that_fails_stops_no_other_and_is_logged_once(self, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.INFO, logger="router.poller")
