@@ -1,7 +1,7 @@
 """Who answers a request: a pure function of the request's facts and the snapshot."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from router.buckets import bucket as bucket_of
@@ -29,6 +29,15 @@ class Facts:
     authenticated: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One request on one channel, as the rules see it."""
+
+    facts: Facts
+    limits: Limits
+    bucket: int | None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decision:
     """Who answers, and why."""
@@ -36,8 +45,7 @@ class Decision:
     side: Side
     reason: str
     """A code from RULES."""
-    detail: str
-    """The same in a sentence."""
+    grounds: _Case = field(repr=False, compare=False)
     service: str
     route: str
     bucket: int | None = None
@@ -49,14 +57,10 @@ class Decision:
     shadow: bool = False
     """Whether the read is sent to the other side as well, for comparison."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Case:
-    """One request on one channel, as the rules see it."""
-
-    facts: Facts
-    limits: Limits
-    bucket: int | None
+    @property
+    def detail(self) -> str:
+        """Return the reason in a sentence; put together when somebody reads it, which few requests need."""
+        return _sentence(self.reason, self.grounds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +173,7 @@ def _decided(facts: Facts, snapshot: Snapshot) -> Decision:
     return Decision(
         side=side,
         reason=reason,
-        detail=_sentence(reason, case),
+        grounds=case,
         service=route.service,
         route=route.name,
         bucket=bucket,
@@ -218,4 +222,6 @@ def _shadowed(facts: Facts, bucket: int | None, snapshot: Snapshot) -> bool:
     if not _may_be_shadowed(facts.route) or facts.method not in _SHADOWED_METHODS:
         return False
     allowed = limits(facts.route.service, "shadow", snapshot)
+    if allowed.settled is not None:
+        return allowed.settled
     return RULES[_first(_Case(facts, allowed, bucket))].side == "extracted"

