@@ -56,13 +56,12 @@ def forwarding_table(targets: list[Target]) -> str:
             for clients in CLIENTS
         )
         lines.append(f"  {target.name:28}{cells}")
-    ours = next(target for target in targets if target.name == "our middleware")
-    for clients in CLIENTS:
-        ratio = ours.rate(clients) / base.rate(clients)
-        verdict = "reached" if ratio >= AIM_RATIO else "not reached"
-        lines.append(
-            f"  {clients:2} clients: {ratio:.2f} times django-revproxy, the aim of {AIM_RATIO:.0f} is {verdict}"
-        )
+    for name in ("ours ahead of Django", "our middleware"):
+        ours = next(target for target in targets if target.name == name)
+        ratios = {clients: ours.rate(clients) / base.rate(clients) for clients in CLIENTS}
+        verdict = "reached" if min(ratios.values()) >= AIM_RATIO else "not reached"
+        said = " and ".join(f"{ratio:.2f} times with {clients}" for clients, ratio in ratios.items())
+        lines.append(f"  {name}: {said} clients; the aim of {AIM_RATIO:.0f} is {verdict}")
     lines.append(_where_the_time_goes(targets))
     return "\n".join(lines)
 

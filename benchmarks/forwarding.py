@@ -56,13 +56,11 @@ def measure(folder: Path) -> tuple[list[Target], list[str]]:
     with ExitStack() as stack:
         upstream = stack.enter_context(gunicorn("benchmarks.upstream:application", {}))
         site = stack.enter_context(django_site(folder, upstream))
-        to_upstream = {"BENCH_UPSTREAM": f"http://127.0.0.1:{upstream}"}
-        facade = stack.enter_context(gunicorn("benchmarks.facade:application", to_upstream))
         targets = [
             Target("the upstream itself", upstream, "/api/orders/"),
             Target("Django, forwarding nothing", site, "/itself/"),
             Target("our middleware", site, "/api/orders/"),
-            Target("our forwarding, plain WSGI", facade, "/api/orders/"),
+            Target("ours ahead of Django", site, "/api/public/"),
             Target("django-revproxy", site, "/revproxy/api/orders/"),
         ]
         if os.access(NGINX, os.X_OK):

@@ -4,6 +4,6 @@ import os
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "benchmarks.site_settings")
 
-from django.core.wsgi import get_wsgi_application
+from router.wsgi import get_wsgi_application
 
 application = get_wsgi_application()

@@ -22,6 +22,7 @@ from router.forward import (
     ForwardError,
     NotSent,
     OutboundRequest,
+    Upstream,
     UpstreamResponse,
     outbound_headers,
     raw_target,
@@ -48,6 +49,12 @@ class UpstreamFailed(StranglerError):
         self.status = status
 
 
+NO_ANSWER = (BreakerOpen, NotSent, Ambiguous, UpstreamFailed)
+"""What ``call`` raises where the service gave no answer to pass on."""
+FAILED_AHEAD = "strangler.failed_ahead"
+"""Key in the WSGI environment, which no client can set: why the service did not answer ``router.ahead``."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Answered:
     """Who answered in the end, and what kind of answer it was."""
@@ -64,23 +71,32 @@ def divert(exchange: Exchange, legacy: GetResponse) -> Answered:
 
 def ask(exchange: Exchange, *, key: str | None = None, extra: tuple[tuple[str, str], ...] = ()) -> UpstreamResponse:
     """Send the request to the service and return its answer; raise for no answer and for a server error."""
-    upstream = upstream_for(exchange.decision.service, exchange.decision.store)
-    outbound = _outbound(exchange, key, extra)
-    with breaker_for(upstream).calling() as call:
+    return call(upstream_for(exchange.decision.service, exchange.decision.store), _outbound(exchange, key, extra))
+
+
+def call(upstream: Upstream, outbound: OutboundRequest) -> UpstreamResponse:
+    """Call the service under its breaker; a server error counts as a failure and is raised."""
+    with breaker_for(upstream).calling() as guarded:
         response = send(upstream, outbound)
         if response.status >= 500:
             response.close()
             raise UpstreamFailed(response.status)
-        return call.watch(response)
+        return guarded.watch(response)
 
 
 def _divert_read(exchange: Exchange, legacy: GetResponse) -> Answered:
+    failed_ahead = exchange.request.META.get(FAILED_AHEAD)
+    if failed_ahead is not None:
+        return _read_from_legacy(exchange, legacy, failed_ahead)
     try:
         return _from_service(ask(exchange))
-    except (BreakerOpen, NotSent) as why:
-        return _from_legacy(exchange, legacy, why, Outcome.FALLBACK_NOT_SENT)
-    except (Ambiguous, UpstreamFailed) as why:
-        return _from_legacy(exchange, legacy, why, Outcome.FALLBACK_FAILED)
+    except NO_ANSWER as why:
+        return _read_from_legacy(exchange, legacy, why)
+
+
+def _read_from_legacy(exchange: Exchange, legacy: GetResponse, why: Exception) -> Answered:
+    not_sent = isinstance(why, BreakerOpen | NotSent)
+    return _from_legacy(exchange, legacy, why, Outcome.FALLBACK_NOT_SENT if not_sent else Outcome.FALLBACK_FAILED)
 
 
 def _divert_write(exchange: Exchange, legacy: GetResponse) -> Answered:

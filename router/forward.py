@@ -16,7 +16,7 @@ from router.forwarding.messages import (
     UpstreamResponse,
 )
 from router.forwarding.pool import close_all
-from router.forwarding.responses import to_django
+from router.forwarding.responses import fields_of, to_django
 
 __all__ = [
     "SMALL_BODY",
@@ -32,6 +32,7 @@ __all__ = [
     "Upstream",
     "UpstreamResponse",
     "close_all",
+    "fields_of",
     "outbound_headers",
     "raw_target",
     "send",

@@ -147,6 +147,8 @@ class Route:
     """Derived from the methods unless given."""
     replayable: bool = False
     """Whether the view has no effect outside its transaction, so that a refused write may be sent to the owner."""
+    public: bool = False
+    """Whether the answer is the same for everybody. Such reads may be forwarded ahead of Django (``router.ahead``)."""
     shadow: bool = True
     """Whether reads may be sent to the other side for comparison."""
     origin: str = ""

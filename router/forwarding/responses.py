@@ -70,9 +70,14 @@ class StreamedResponse(StreamingHttpResponse):
         self.headers = ForwardedHeaders(fields)
 
 
+def fields_of(response: UpstreamResponse) -> Headers:
+    """Return the header fields of an answer that the client gets to see."""
+    return [(name, value) for name, value in response.headers if _passes(name.lower())]
+
+
 def to_django(response: UpstreamResponse) -> HttpResponseBase:
     """Return the upstream's answer as a Django response, with repeated fields and cookies as they came."""
-    fields = [(name, value) for name, value in response.headers if _passes(name.lower())]
+    fields = fields_of(response)
     body = response.body
     if not isinstance(body, bytes):
         return StreamedResponse(body, response.status, response.reason, fields)
