@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from router.buckets import bucket as bucket_of
 from router.limits import BLOCKERS, CHANNEL_OF, Limits, limits
@@ -14,9 +14,8 @@ Side: TypeAlias = Literal["legacy", "extracted"]
 _SHADOWED_METHODS = frozenset({"GET", "HEAD"})
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Facts:
-    """What the decision looks at, besides the snapshot."""
+class Facts(NamedTuple):
+    """What the decision looks at, besides the snapshot. A tuple, since one is made for each request."""
 
     method: str
     route: Route
@@ -29,8 +28,7 @@ class Facts:
     authenticated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Case:
+class _Case(NamedTuple):
     """One request on one channel, as the rules see it."""
 
     facts: Facts
@@ -152,30 +150,31 @@ RULES: dict[str, Rule] = {
 
 def decide(facts: Facts, snapshot: Snapshot) -> Decision:
     """Decide who answers; the same facts and snapshot give the same decision in every process."""
-    if facts.key is not None:
-        return _decided(facts, snapshot)
-    # Without a key no rule looks at the client, so each route is worked out once per snapshot. The route is kept with
-    # the decision: as long as it lives, no other can have its id.
-    place = (id(facts.route), facts.method)
-    known: tuple[Route, Decision] | None = snapshot.memo.get(place)
-    if known is None:
-        known = snapshot.memo[place] = (facts.route, _decided(facts, snapshot))
-    return known[1]
-
-
-def _decided(facts: Facts, snapshot: Snapshot) -> Decision:
     route = facts.route
     allowed = limits(route.service, CHANNEL_OF[route.kind], snapshot)
     bucket = None if facts.key is None else bucket_of(route.service, facts.key)
     case = _Case(facts, allowed, bucket)
+    if bucket is not None and (allowed.rule.names_people or _shadow_names_people(route, snapshot)):
+        return _decided(case, snapshot)
+    # No rule looks at the client, so each bucket of a route is worked out once per snapshot. The route is kept with the
+    # decision: as long as it lives, no other can have its id.
+    place = (id(route), facts.method, bucket)
+    known: tuple[Route, Decision] | None = snapshot.memo.get(place)
+    if known is None:
+        known = snapshot.memo[place] = (route, _decided(case, snapshot))
+    return known[1]
+
+
+def _decided(case: _Case, snapshot: Snapshot) -> Decision:
+    facts, allowed, bucket = case
     reason = _first(case)
     side = RULES[reason].side
     return Decision(
         side=side,
         reason=reason,
         grounds=case,
-        service=route.service,
-        route=route.name,
+        service=facts.route.service,
+        route=facts.route.name,
         bucket=bucket,
         requested_percent=allowed.requested,
         effective_percent=allowed.effective,
@@ -212,6 +211,10 @@ def _sentence(reason: str, case: _Case) -> str:
         bucket=case.bucket,
         subject=case.facts.subject,
     )
+
+
+def _shadow_names_people(route: Route, snapshot: Snapshot) -> bool:
+    return _may_be_shadowed(route) and limits(route.service, "shadow", snapshot).rule.names_people
 
 
 def _may_be_shadowed(route: Route) -> bool:

@@ -41,24 +41,41 @@ class _Index:
     prefixes: Mapping[str, _Candidates]
     lengths: tuple[int, ...]
     """The lengths of all prefixes, so that a path is cut that many times and looked up."""
+    exact: dict[str, Match]
+    """What the patterns without an argument match: their own text, and nothing else."""
 
     @classmethod
     def of(cls, candidates: Iterable[_Candidate]) -> "_Index":
         prefixes: dict[str, list[_Candidate]] = defaultdict(list)
         for candidate in candidates:
             prefixes[literal_prefix(candidate.route.pattern)].append(candidate)
-        return cls(
+        index = cls(
             prefixes={prefix: tuple(found) for prefix, found in prefixes.items()},
             lengths=tuple(sorted({len(prefix) for prefix in prefixes})),
+            exact={},
         )
+        literal = {path for path, found in prefixes.items() for one in found if one.route.pattern == path}
+        index.exact.update((path, match) for path in literal if (match := index.search(path)) is not None)
+        return index
 
-    def candidates(self, path: str) -> _Candidates:
+    def match(self, path: str) -> Match | None:
+        return self.exact.get(path) or self.search(path)
+
+    def search(self, path: str) -> Match | None:
+        """Return the first declared candidate that matches."""
+        for candidate in self._candidates(path):
+            found = candidate.pattern.match(path[1:])
+            if found is not None:
+                return Match(candidate.route, found[2])
+        return None
+
+    def _candidates(self, path: str) -> _Candidates:
         found: _Candidates = ()
         for length in self.lengths:
             more = self.prefixes.get(path[:length])
             if more is not None:
                 found = (*found, *more) if found else more
-        return found
+        return found if len(found) < 2 else tuple(sorted(found, key=lambda candidate: candidate.order))
 
 
 class Registry:
@@ -81,16 +98,7 @@ class Registry:
         """Return the first declared route of this method and path, or None."""
         index = self._index if self._index is not None else self._build()
         of_method = index.get(method)
-        if of_method is None:
-            return None
-        candidates = of_method.candidates(path)
-        if len(candidates) > 1:
-            candidates = tuple(sorted(candidates, key=lambda candidate: candidate.order))
-        for candidate in candidates:
-            found = candidate.pattern.match(path[1:])
-            if found is not None:
-                return Match(candidate.route, found[2])
-        return None
+        return None if of_method is None else of_method.match(path)
 
     def _build(self) -> Mapping[str, _Index]:
         by_method: dict[str, list[_Candidate]] = defaultdict(list)

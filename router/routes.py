@@ -5,7 +5,7 @@ import sys
 import uuid
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 Key: TypeAlias = int | uuid.UUID | str
 """A partition key: the owner of the data."""
@@ -23,14 +23,13 @@ class Kind(enum.StrEnum):
 READ_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-@dataclass(frozen=True, kw_only=True)
-class Asked:
-    """What a key source may look at: who asks, the path's arguments, the body."""
+class Asked(NamedTuple):
+    """What a key source may look at: who asks, the path's arguments, the body. A tuple, made for each request."""
 
-    subject: str | None = None
-    """The visitor's primary key as text, None for an anonymous one."""
     arguments: Mapping[str, Any]
     """What the converters of the pattern made of the path."""
+    subject: str | None = None
+    """The visitor's primary key as text, None for an anonymous one."""
     body: Callable[[], Mapping[str, Any] | None] = lambda: None
     """Parses the body when it is called; None where it is no JSON object."""
 
