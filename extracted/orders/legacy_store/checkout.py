@@ -18,8 +18,8 @@ CURRENCY = "USD"
 
 def place(wish: Wish, at: datetime) -> int:
     """Keep the order that ``wish`` describes and return its id; the caller's transaction makes it all or nothing."""
-    wanted = _wanted(wish)
     address, address_id = _address(wish)
+    wanted = _wanted(wish)
     lines = _priced(wanted)
     price = total(lines, CURRENCY)
     take(lines)
