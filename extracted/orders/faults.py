@@ -14,11 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_http_methods
 
+from router.idempotency.models import IdempotencyKey
+
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
 AFFECTED = ("/api/orders/", "/api/staff/orders/")
+COMPLETION = f'UPDATE "{IdempotencyKey._meta.db_table}"'
 MAX_MS = 600_000
 
 
@@ -30,13 +34,15 @@ class Faults:
     """How long each request waits before any work."""
     fail_rate: float = 0.0
     """The share of requests that are answered 500 before any work."""
+    hang_before_commit_ms: float = 0.0
+    """How long the transaction of a write with an idempotency key stays open once all of its work is done."""
     hang_after_commit_ms: float = 0.0
     """How long the answer of a write is held back after the write has committed."""
 
     @classmethod
     def parse(cls, given: Any) -> "Faults":
         """Return the faults in a JSON object; raise ValueError with what is wrong."""
-        limits = {"latency_ms": MAX_MS, "fail_rate": 1, "hang_after_commit_ms": MAX_MS}
+        limits = {name: 1 if name.endswith("_rate") else MAX_MS for name in cls.__dataclass_fields__}
         if not isinstance(given, dict) or not given.keys() <= limits.keys():
             raise ValueError(f"Send a JSON object with any of {', '.join(limits)}.")
         for name, value in given.items():
@@ -81,10 +87,25 @@ class FaultMiddleware:
         time.sleep(faults.latency_ms / 1000)
         if random.random() < faults.fail_rate:
             return JsonResponse({"detail": "This failure was asked for at /faults/."}, status=500)
-        response = self.get_response(request)
+        with connection.execute_wrapper(_HoldTheCommit(faults.hang_before_commit_ms)):
+            response = self.get_response(request)
         if request.method not in READS:
             time.sleep(faults.hang_after_commit_ms / 1000)
         return response
+
+
+class _HoldTheCommit:
+    """Wait once, before a request completes its key: the last thing a write does in its transaction."""
+
+    def __init__(self, milliseconds: float) -> None:
+        self.milliseconds = milliseconds
+
+    def __call__(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        """Execute a statement."""
+        if self.milliseconds and sql.startswith(COMPLETION) and connection.in_atomic_block:
+            time.sleep(self.milliseconds / 1000)
+            self.milliseconds = 0
+        return execute(sql, params, many, context)
 
 
 @require_http_methods(["GET", "POST"])

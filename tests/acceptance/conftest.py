@@ -5,7 +5,7 @@ import signal
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -18,7 +18,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from rest_framework.authtoken.models import Token
 
-from demo.provider import running
+from demo.provider import ProviderServer, running
 from extracted.orders.faults import FaultFile, Faults
 from legacy_shop.accounts.models import Address
 from legacy_shop.catalog.models import Category, Product, Stock
@@ -35,26 +35,55 @@ STEERED_SECONDS = 2.0
 """Within this all processes follow a change."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """How one of the house's programs is started, and where it answers once it is up."""
+
+    args: list[str]
+    env: dict[str, str]
+    ready_url: str
+
+
 @dataclass(kw_only=True)
 class House:
-    """The running processes, and how a customer talks to them."""
+    """The running programs (shop, internal, orders), and how a customer talks to them."""
 
     url: str
-    orders: RunningProcess
-    orders_env: dict[str, str]
     orders_port: int
     faults_file: Path
+    programs: dict[str, Program]
+    stack: ExitStack
+    running: dict[str, RunningProcess] = field(default_factory=dict)
+
+    @property
+    def orders(self) -> RunningProcess:
+        """Return the process of the orders service."""
+        return self.running["orders"]
+
+    def start(self, name: str) -> None:
+        """Start a program and wait until it answers."""
+        program = self.programs[name]
+        self.running[name] = self.stack.enter_context(start_process(program.args, program.env, program.ready_url))
+
+    @contextmanager
+    def down(self, name: str) -> Iterator[None]:
+        """End a program and its workers by SIGKILL, and start it again after the block."""
+        self.running[name].kill()
+        try:
+            yield
+        finally:
+            self.start(name)
 
     def faults(self, **faults: Any) -> None:
         """Make the orders service slow or wrong; no argument makes it well again."""
         FaultFile(str(self.faults_file)).write(Faults(**faults))
 
-    def kill_order_workers(self) -> None:
-        """End the workers of the orders service by SIGKILL in the middle of what they do."""
-        children = Path(f"/proc/{self.orders.pid}/task/{self.orders.pid}/children").read_text().split()
-        for pid in children:
-            with suppress(ProcessLookupError):
-                os.kill(int(pid), signal.SIGKILL)
+    def kill_workers(self, *names: str) -> None:
+        """End the workers of programs by SIGKILL in the middle of what they do; their masters start new ones."""
+        for pid in [self.running[name].pid for name in names]:
+            for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+                with suppress(ProcessLookupError):
+                    os.kill(int(child), signal.SIGKILL)
 
 
 @dataclass(kw_only=True)
@@ -76,23 +105,25 @@ class Customer:
         self.session.trust_env = False
         return self.session.request(method, self.url + path, json=body, headers=sent, timeout=30, allow_redirects=False)
 
-    def order(self, note: str, *, key: str | None = None, quantity: int = 1) -> Any:
-        """Place an order."""
+    def order(self, note: str, *, key: str | None = None, quantity: int = 1, card: str | None = None) -> Any:
+        """Place an order, and with a card pay for it."""
         address = {"name": "A", "street": "B 1", "city": "C", "postcode": "1", "country": "US"}
-        body = {"lines": [{"product": self.product.pk, "quantity": quantity}], "address": address, "note": note}
+        payment = None if card is None else {"card": card}
+        lines = [{"product": self.product.pk, "quantity": quantity}]
+        body = {"lines": lines, "address": address, "note": note, "payment": payment}
         return self.call("POST", "/api/orders/", key=key, body=body)
 
 
 @pytest.fixture(scope="session")
-def provider_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProviderServer]:
     """Run the payment provider."""
     with running(tmp_path_factory.mktemp("provider") / "ledger.sqlite3") as server:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
+        yield server
 
 
 @pytest.fixture(scope="session")
 def running_house(
-    django_db_setup: None, django_db_blocker: Any, provider_url: str, tmp_path_factory: pytest.TempPathFactory
+    django_db_setup: None, django_db_blocker: Any, provider: ProviderServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[House]:
     """Start everything once; the database is emptied between tests."""
     shop, internal, orders = free_port(), free_port(), free_port()
@@ -103,36 +134,41 @@ def running_house(
         "SHOP_DATABASE_URL": database,
         "ORDERS_DATABASE_URL": database,
         "DJANGO_SETTINGS_MODULE": "legacy_shop.settings",
-        "PAYMENT_PROVIDER_URL": provider_url,
+        "PAYMENT_PROVIDER_URL": provider.url,
         "ORDERS_SHARED_URL": f"http://127.0.0.1:{orders}",
         "SHOP_INTERNAL_URL": f"http://127.0.0.1:{internal}",
         "ORDERS_FIRST_BYTE_TIMEOUT": str(FIRST_BYTE),
         "STRANGLER_DEBUG_HEADERS": "1",
     }
-    orders_env = {
-        **shared,
+    of_orders = {
         "DJANGO_SETTINGS_MODULE": "extracted.orders.settings",
         "ORDERS_FAULTS": "1",
         "ORDERS_FAULTS_FILE": str(faults_file),
     }
-    with (
-        start_process(gunicorn("legacy_shop.wsgi", internal), {**shared, "SHOP_URLCONF": "legacy_shop.urls_internal"}),
-        start_process(
-            gunicorn("extracted.orders.wsgi", orders, workers=2, threads=4),
-            orders_env,
-            f"http://127.0.0.1:{orders}/health/ready/",
-        ) as service,
-        start_process(
-            gunicorn("legacy_shop.wsgi", shop, workers=2, threads=4), shared, f"http://127.0.0.1:{shop}/api/products/"
+    programs = {
+        "internal": Program(
+            args=gunicorn("legacy_shop.wsgi", internal),
+            env={**shared, "SHOP_URLCONF": "legacy_shop.urls_internal"},
+            ready_url=f"http://127.0.0.1:{internal}/health/",
         ),
-    ):
-        yield House(
-            url=f"http://127.0.0.1:{shop}",
-            orders=service,
-            orders_env=orders_env,
-            orders_port=orders,
-            faults_file=faults_file,
+        "orders": Program(
+            args=gunicorn("extracted.orders.wsgi", orders, workers=2, threads=4),
+            env={**shared, **of_orders},
+            ready_url=f"http://127.0.0.1:{orders}/health/ready/",
+        ),
+        "shop": Program(
+            args=gunicorn("legacy_shop.wsgi", shop, workers=2, threads=4),
+            env=shared,
+            ready_url=f"http://127.0.0.1:{shop}/api/products/",
+        ),
+    }
+    with ExitStack() as stack:
+        house = House(
+            url=f"http://127.0.0.1:{shop}", orders_port=orders, faults_file=faults_file, programs=programs, stack=stack
         )
+        for name in programs:
+            house.start(name)
+        yield house
 
 
 @pytest.fixture
@@ -141,8 +177,9 @@ def house(running_house: House, transactional_db: None) -> Iterator[House]:
     running_house.faults()
     yield running_house
     running_house.faults()
-    with suppress(ProcessLookupError):
-        running_house.orders.resume()
+    for process in running_house.running.values():
+        with suppress(ProcessLookupError):
+            process.resume()
 
 
 @pytest.fixture
@@ -180,16 +217,7 @@ def stand_at(house: House, make_customer: Callable[..., Customer]) -> Callable[.
     """Return a function that puts the plan at an envelope, and waits until both shop workers follow it."""
 
     def stand(step: str, *, reads: int = 0, writes: int = 0, shadow: int = 0) -> None:
-        ServiceState.objects.update_or_create(
-            service="orders",
-            defaults={
-                "step": step,
-                "reads": reads,
-                "writes": writes,
-                "shadow": shadow,
-                "entered_at": timezone.now(),
-            },
-        )
+        envelope(step, reads=reads, writes=writes, shadow=shadow)
         probe = make_customer()
         while reads and bucket("orders", probe.user.pk) >= reads:
             probe = make_customer()
@@ -197,6 +225,12 @@ def stand_at(house: House, make_customer: Callable[..., Customer]) -> Callable[.
         everywhere(lambda: probe.call("GET", "/api/orders/").headers["X-Strangler-Side"] == expected)
 
     return stand
+
+
+def envelope(step: str, *, reads: int = 0, writes: int = 0, shadow: int = 0) -> None:
+    """Put the plan at an envelope, which every process follows within a moment."""
+    entered = {"step": step, "reads": reads, "writes": writes, "shadow": shadow, "entered_at": timezone.now()}
+    ServiceState.objects.update_or_create(service="orders", defaults=entered)
 
 
 def everywhere(holds: Callable[[], bool], *, timeout: float = 10.0) -> float:

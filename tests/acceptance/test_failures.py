@@ -153,7 +153,7 @@ def test_killed_under_fire_every_acknowledged_order_exists_once(
         try:
             for round_ in range(3):
                 wait_until(lambda seen=round_: len(acknowledged) >= 8 * (seen + 1), "orders come in")
-                house.kill_order_workers()
+                house.kill_workers("orders")
             wait_until(lambda: len(acknowledged) >= 36, "orders come in after the kills")
         finally:
             stop.set()

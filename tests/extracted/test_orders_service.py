@@ -200,7 +200,9 @@ def elapsed(service: Service, method: str, path: str, who: Identity, **more: Any
 def test_faults_on_demand(service: Service) -> None:
     customer, product = shop.make_customer(), shop.make_product()
     who = shop.identity(customer)
-    assert service.call("GET", "/faults/").json() == {"latency_ms": 0.0, "fail_rate": 0.0, "hang_after_commit_ms": 0.0}
+    assert service.call("GET", "/faults/").json() == dict.fromkeys(
+        ("latency_ms", "fail_rate", "hang_before_commit_ms", "hang_after_commit_ms"), 0.0
+    )
 
     service.call("POST", "/faults/", body={"fail_rate": 1})
     assert {service.call("GET", "/api/orders/", who).status_code for _ in range(6)} == {500}
@@ -210,6 +212,11 @@ def test_faults_on_demand(service: Service) -> None:
 
     service.call("POST", "/faults/", body={"latency_ms": 300})
     assert elapsed(service, "GET", "/api/orders/", who)[0] >= 0.3
+
+    service.call("POST", "/faults/", body={"hang_before_commit_ms": 300})
+    keyed = {"body": wish(product), "headers": {"Idempotency-Key": "held"}}
+    assert elapsed(service, "POST", "/api/orders/", who, **keyed)[0] >= 0.3
+    Order.objects.all().delete()
 
     service.call("POST", "/faults/", body={"hang_after_commit_ms": 1500})
     thread = threading.Thread(target=service.call, args=("POST", "/api/orders/", who), kwargs={"body": wish(product)})
