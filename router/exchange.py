@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -23,21 +22,20 @@ from router.snapshot import Snapshot
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 
-@dataclass(kw_only=True)
 class Exchange:
     """A request that belongs to a route, and how it was decided and answered."""
 
-    request: HttpRequest
-    match: Match
-    snapshot: Snapshot
-    started: float = field(default_factory=time.monotonic)
-    note: str = ""
+    credentials_rejected = False
+    """Whether the request carries credentials that no resolver believes."""
+    note = ""
     """Why another side answered than the one decided for; empty if it was that one."""
 
-    @property
-    def route(self) -> Route:
-        """Return the route the request belongs to."""
-        return self.match.route
+    def __init__(self, *, request: HttpRequest, match: Match, snapshot: Snapshot) -> None:
+        self.request = request
+        self.match = match
+        self.route: Route = match.route
+        self.snapshot = snapshot
+        self.started = time.monotonic()
 
     @property
     def is_write(self) -> bool:
@@ -53,8 +51,11 @@ class Exchange:
             self.credentials_rejected = True
             return ANONYMOUS
 
-    credentials_rejected: bool = False
-    """Whether the request carries credentials that no resolver believes."""
+    @property
+    def known_as_staff(self) -> bool:
+        """Whether it has turned out already that staff asks; nobody is asked for it."""
+        identity: Identity | None = self.__dict__.get("identity")
+        return identity is not None and identity.staff
 
     @cached_property
     def decision(self) -> Decision:

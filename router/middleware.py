@@ -12,7 +12,6 @@ from router.shadowing import shadow
 
 SIDE_HEADER = "X-Strangler-Side"
 REASON_HEADER = "X-Strangler-Reason"
-EXCHANGE_ATTRIBUTE = "strangler"
 
 
 class StranglerMiddleware:
@@ -34,7 +33,6 @@ class StranglerMiddleware:
         if match is None:
             return self.get_response(request)
         exchange = Exchange(request=request, match=match, snapshot=snapshot.current())
-        setattr(request, EXCHANGE_ATTRIBUTE, exchange)
         answered = self._answer(exchange)
         metrics.record(
             service=exchange.route.service,
@@ -80,8 +78,7 @@ def _outcome(response: HttpResponseBase) -> Outcome:
 
 def _explain(exchange: Exchange, answered: Answered) -> None:
     """Tell staff, and everybody while debugging, who answered and why. Never makes the router ask who the client is."""
-    known = exchange.__dict__.get("identity")
-    if not (conf().debug_headers or (known is not None and known.staff)):
+    if not (exchange.known_as_staff or conf().debug_headers):
         return
     answered.response.headers[SIDE_HEADER] = answered.side
     reason = exchange.decision.reason
