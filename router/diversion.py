@@ -36,19 +36,21 @@ from router.idempotency.guard import CLAIM_ATTRIBUTE, settle
 from router.identity import HEADER as IDENTITY_HEADER
 from router.identity.tokens import issue
 from router.metrics import Outcome
+from router.service.headers import REFUSED_HEADER
 from router.upstreams import upstream_for
 
 logger = logging.getLogger("router")
 
 
 class UpstreamFailed(StranglerError):
-    """The service answered with a server error."""
+    """The service answered with a server error, or refused the router itself."""
 
     def __init__(self, status: int) -> None:
         super().__init__(f"The service answered {status}.")
         self.status = status
 
 
+TOO_LONG = "The body was too long to be kept for a second try."
 NO_ANSWER = (BreakerOpen, NotSent, Ambiguous, UpstreamFailed)
 """What ``call`` raises where the service gave no answer to pass on."""
 FAILED_AHEAD = "strangler.failed_ahead"
@@ -78,7 +80,7 @@ def call(upstream: Upstream, outbound: OutboundRequest) -> UpstreamResponse:
     """Call the service under its breaker; a server error counts as a failure and is raised."""
     with breaker_for(upstream).calling() as guarded:
         response = send(upstream, outbound)
-        if response.status >= 500:
+        if response.status >= 500 or response.header(REFUSED_HEADER) is not None:
             response.close()
             raise UpstreamFailed(response.status)
         return guarded.watch(response)
@@ -107,48 +109,74 @@ def _divert_write(exchange: Exchange, legacy: GetResponse) -> Answered:
     except (BreakerOpen, NotSent) as why:
         # A key of the client's own may have come before, on a request that is still under way.
         if given is None:
-            return _from_legacy(exchange, legacy, why, Outcome.FALLBACK_NOT_SENT)
+            return _not_sent(exchange, legacy, why, key)
         return _take_over(exchange, legacy, why, key, Outcome.FALLBACK_NOT_SENT)
     except (Ambiguous, UpstreamFailed) as why:
         return _take_over(exchange, legacy, why, key, Outcome.FALLBACK_CLAIMED)
 
 
+def _not_sent(exchange: Exchange, legacy: GetResponse, why: Exception, key: str) -> Answered:
+    if not exchange.body_is_whole:
+        return _unavailable(exchange, f"{why} Part of the body was read already.", key)
+    return _from_legacy(exchange, legacy, why, Outcome.FALLBACK_NOT_SENT)
+
+
 def _take_over(exchange: Exchange, legacy: GetResponse, why: Exception, key: str, outcome: Outcome) -> Answered:
     """Take the request's key from the service, then let legacy answer under it."""
-    if not exchange.body_is_kept:
-        return _unavailable(exchange, f"{why} The body was too long to be kept for a second try.")
-    try:
-        held = seize(
-            scope=exchange.route.service,
-            subject=exchange.identity.subject or "",
-            key=key,
-            fingerprint=fingerprint_of(exchange.request),
-        )
-    except IdempotencyError as error:
-        return _refused(exchange, error)
-    except DatabaseError as error:
-        return _unavailable(exchange, f"The request's idempotency key could not be claimed: {error}")
+    kept = exchange.body_is_kept
+    if not kept and KEY_HEADER in exchange.request.headers:
+        return _unavailable(exchange, f"{why} {TOO_LONG}", key)
+    held = _seized(exchange, key, fingerprint_of(exchange.request) if kept else None)
+    if isinstance(held, Answered):
+        return held
     if isinstance(held, Stored):
-        exchange.note = f"stored-answer:{_code(why)}"
-        response = HttpResponse(held.body, status=held.status, content_type=held.content_type)
-        response["Idempotency-Replayed"] = "true"
-        return Answered(response=response, side="extracted", outcome=Outcome.REPLAYED)
-    return _under_claim(exchange, legacy, why, held, outcome)
+        return _stored(exchange, held, why)
+    if not kept:  # nobody knows the key, and the client is going to send the request again: this one has to end here
+        held.finish(status=503, content_type="", body=b"")
+        return _unavailable(exchange, f"{why} {TOO_LONG}", key)
+    return _under_claim(exchange, legacy, why, held, outcome, key)
 
 
-def _under_claim(exchange: Exchange, legacy: GetResponse, why: Exception, held: Claim, outcome: Outcome) -> Answered:
+def _seized(exchange: Exchange, key: str, fingerprint: str | None) -> Claim | Stored | Answered:
+    """Return what taking the key gives, or the answer to a client whose key could not be had."""
+    subject = exchange.identity.subject or ""
+    try:
+        return seize(scope=exchange.route.service, subject=subject, key=key, fingerprint=fingerprint)
+    except IdempotencyError as error:
+        return _refused(exchange, error, key)
+    except DatabaseError as error:
+        return _unavailable(exchange, f"The request's idempotency key could not be claimed: {error}", key)
+
+
+def _under_claim(
+    exchange: Exchange, legacy: GetResponse, why: Exception, held: Claim, outcome: Outcome, key: str
+) -> Answered:
     request: Any = exchange.request
     setattr(request, CLAIM_ATTRIBUTE, held)
     answered = _from_legacy(exchange, legacy, why, outcome)
     response = answered.response
-    if isinstance(response, HttpResponse):
-        settle(
-            request,
-            status=response.status_code,
-            content_type=response.get("Content-Type", ""),
-            body=response.content,
-        )
-    return answered
+    # Of an answer that streams it is only kept that it was given.
+    body = response.content if isinstance(response, HttpResponse) else b""
+    settle(request, status=response.status_code, content_type=response.get("Content-Type", ""), body=body)
+    return _overtaken(exchange, why, key) if held.lost else answered
+
+
+def _overtaken(exchange: Exchange, why: Exception, key: str) -> Answered:
+    """Answer for the service, which took the key back once legacy had outlived its lease, or stop it for good."""
+    held = _seized(exchange, key, fingerprint_of(exchange.request))
+    if isinstance(held, Answered):
+        return held
+    if isinstance(held, Stored):
+        return _stored(exchange, held, why)
+    held.release()
+    return _unavailable(exchange, f"{why} Legacy took longer than its claim on the request lasts.", key)
+
+
+def _stored(exchange: Exchange, held: Stored, why: Exception) -> Answered:
+    exchange.note = f"stored-answer:{_code(why)}"
+    response = HttpResponse(held.body, status=held.status, content_type=held.content_type)
+    response["Idempotency-Replayed"] = "true"
+    return Answered(response=response, side="extracted", outcome=Outcome.REPLAYED)
 
 
 def _from_service(response: UpstreamResponse) -> Answered:
@@ -162,23 +190,34 @@ def _from_legacy(exchange: Exchange, legacy: GetResponse, why: Exception, outcom
     return Answered(response=legacy(exchange.request), side="legacy", outcome=outcome)
 
 
-def _refused(exchange: Exchange, error: IdempotencyError) -> Answered:
+def _refused(exchange: Exchange, error: IdempotencyError, key: str) -> Answered:
     exchange.note = f"refused:{error.code}"
     response = JsonResponse({"code": error.code, "detail": str(error)}, status=error.status_code)
     if error.retry_after is not None:
         response["Retry-After"] = str(error.retry_after)
+        _tell_key(exchange, response, key)
     return Answered(response=response, side="legacy", outcome=Outcome.CLIENT_ERROR)
 
 
-def _unavailable(exchange: Exchange, why: str) -> Answered:
+def _unavailable(exchange: Exchange, why: str, key: str) -> Answered:
     exchange.note = "unavailable"
     logger.error("%s %s is answered 503: %s", exchange.request.method, exchange.request.path, why)
     response = JsonResponse(
-        {"code": "unavailable", "detail": "The service did not answer. Send the same request again."},
+        {
+            "code": "unavailable",
+            "detail": "The service did not answer. Send the same request again, with the same Idempotency-Key.",
+        },
         status=503,
         headers={"Retry-After": "1"},
     )
+    _tell_key(exchange, response, key)
     return Answered(response=response, side="legacy", outcome=Outcome.UNAVAILABLE)
+
+
+def _tell_key(exchange: Exchange, response: HttpResponse, key: str) -> None:
+    """Give a client without a key the one minted for it: with that, a second try takes effect once."""
+    if KEY_HEADER not in exchange.request.headers:
+        response[KEY_HEADER] = key
 
 
 def _code(why: Exception) -> str:

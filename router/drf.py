@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from django.http import HttpRequest, HttpResponseBase
+from django.db import connections, transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from rest_framework.authentication import TokenAuthentication, get_authorization_header
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
@@ -71,6 +72,14 @@ class ReusedTokenAuthentication(TokenAuthentication):
 class IdempotentViewMixin:
     """Give an APIView ``run_once``; the raw body is kept, since the key's fingerprint is taken from it."""
 
+    @classmethod
+    def as_view(cls, **initkwargs: Any) -> Any:
+        """Keep the view out of ATOMIC_REQUESTS: a claim has to be committed before the work and outlive a refusal."""
+        view = super().as_view(**initkwargs)  # type: ignore[misc]
+        for alias in connections:
+            transaction.non_atomic_requests(using=alias)(view)
+        return view
+
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
         """Keep the body before REST framework's parsers consume the stream."""
         if request.method not in {"GET", "HEAD", "OPTIONS"}:
@@ -81,8 +90,10 @@ class IdempotentViewMixin:
         """Settle a claim whose work was refused with the answer that says so."""
         raw = getattr(request, "_request", request)
         if has_pending_claim(raw):
-            body = encode(getattr(response, "data", None))
-            settle(raw, status=response.status_code, content_type=JSON, body=body)
+            plain = isinstance(response, HttpResponse) and not isinstance(response, Response)
+            body = response.content if plain else encode(getattr(response, "data", None))
+            kind = response.get("Content-Type", "") if plain else JSON
+            settle(raw, status=response.status_code, content_type=kind, body=body)
         return super().finalize_response(request, response, *args, **kwargs)  # type: ignore[misc]
 
     def run_once(self, request: Request, scope: str, work: Callable[[], tuple[int, Any]]) -> Outcome:
@@ -94,7 +105,8 @@ class IdempotentViewMixin:
 
 def as_response(outcome: Outcome) -> HttpResponseBase:
     """Return the outcome of ``run_once`` as a response, marked if it is a stored one."""
-    response = Response(outcome.data, status=outcome.status)
-    if outcome.replayed:
-        response["Idempotency-Replayed"] = "true"
-    return response
+    stored = outcome.stored
+    if stored is None:
+        return Response(outcome.data, status=outcome.status)
+    headers = {"Idempotency-Replayed": "true"}
+    return HttpResponse(stored.body, status=stored.status, content_type=stored.content_type, headers=headers)

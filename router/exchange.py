@@ -84,6 +84,11 @@ class Exchange:
         return hasattr(self.request, "_body") or self.content_length <= limit
 
     @property
+    def body_is_whole(self) -> bool:
+        """Whether legacy would find all of the body: it is kept, or nobody has begun to read it."""
+        return hasattr(self.request, "_body") or not getattr(self.request, "_read_started", False)
+
+    @property
     def content_length(self) -> int:
         """The length the client announced, 0 if none or nonsense, as Django reads it."""
         try:

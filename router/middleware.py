@@ -12,6 +12,8 @@ from router.shadowing import shadow
 
 SIDE_HEADER = "X-Strangler-Side"
 REASON_HEADER = "X-Strangler-Reason"
+FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
+"""Content types in whose fields a CSRF token may stand."""
 
 
 class StranglerMiddleware:
@@ -53,8 +55,11 @@ class StranglerMiddleware:
         if exchange.credentials_rejected:
             exchange.note = "credentials-rejected"
             return self._by_legacy(exchange)
-        forbidden = refusal(exchange.request, identity)
+        forbidden = refusal(exchange.request, identity, keep_body=exchange.body_is_kept)
         if forbidden is not None:
+            if not exchange.body_is_kept and exchange.request.content_type in FORMS:
+                exchange.note = "csrf-token-unread"  # legacy reads the form, and looks for the token there
+                return self._by_legacy(exchange)
             exchange.note = "csrf-failed"
             return Answered(response=forbidden, side="legacy", outcome=Outcome.CLIENT_ERROR)
         return divert(exchange, self.get_response)

@@ -11,12 +11,14 @@ Looking a key up before the work instead of claiming it lets two requests pass a
 """
 
 import hashlib
+import string
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
 from django.db import DatabaseError, IntegrityError, connections, router, transaction
 from django.http import HttpRequest
@@ -50,6 +52,8 @@ class Claim:
     taken_over: bool
     """Whether another side may still be working on the same request."""
     pending: bool = field(default=True)
+    lost: bool = field(default=False)
+    """Whether somebody else had taken it over by the time it was to be completed."""
 
     def complete(self, *, status: int, content_type: str, body: bytes) -> None:
         """Record the answer in the caller's transaction; raise ClaimLost, to roll it back, if we no longer may."""
@@ -68,6 +72,13 @@ class Claim:
             status=status, content_type=content_type, body=body
         )
 
+    def lapse(self) -> None:
+        """End the lease at once, so that whoever asks again may go on with it."""
+        self.pending = False
+        _rows().filter(pk=self.pk, token=self.token, state=IdempotencyKey.State.CLAIMED).update(
+            lease_until=timezone.now()
+        )
+
     def release(self) -> None:
         """Give the key back unused, so that the same request may be tried again at once."""
         self.pending = False
@@ -75,7 +86,8 @@ class Claim:
 
     def _update(self, **answer: Any) -> bool:
         mine = _rows().filter(pk=self.pk, token=self.token, state=IdempotencyKey.State.CLAIMED)
-        return bool(mine.update(state=IdempotencyKey.State.DONE, completed_at=timezone.now(), **answer))
+        self.lost = not mine.update(state=IdempotencyKey.State.DONE, completed_at=timezone.now(), **answer)
+        return not self.lost
 
 
 def claim(*, scope: str, subject: str, key: str, fingerprint: str) -> Claim | Stored:
@@ -83,17 +95,22 @@ def claim(*, scope: str, subject: str, key: str, fingerprint: str) -> Claim | St
     return _acquire(scope, subject, key, fingerprint, seize=False)
 
 
-def seize(*, scope: str, subject: str, key: str, fingerprint: str) -> Claim | Stored:
+def seize(*, scope: str, subject: str, key: str, fingerprint: str | None) -> Claim | Stored:
     """Take a key from the other side, which was sent the request and gave no answer; it can then no longer commit.
 
-    A claim that this side itself holds is not taken: it is somebody else's retry in good health (KeyInFlight).
+    A claim that this side itself holds is not taken: it is somebody else's retry in good health (KeyInFlight). Without
+    a fingerprint the key is taken whatever it was used for.
     """
     return _acquire(scope, subject, key, fingerprint, seize=True)
 
 
 def fingerprint_of(request: HttpRequest) -> str:
-    """Return the SHA-256 of what the request asks for: method, path and body."""
-    digest = hashlib.sha256(f"{request.method} {request.get_full_path()}\n".encode())
+    """Return the SHA-256 of what the request asks for: method, path and body.
+
+    The same on both sides, wherever each is mounted and whether or not the query was quoted on its way.
+    """
+    query = quote(request.META.get("QUERY_STRING", "").encode("latin-1", "xmlcharrefreplace"), safe=string.punctuation)
+    digest = hashlib.sha256(f"{request.method} {quote(request.path_info)}?{query}\n".encode())
     digest.update(request.body)
     return digest.hexdigest()
 
@@ -107,18 +124,18 @@ def checked_key(key: str) -> str:
     return key
 
 
-def _acquire(scope: str, subject: str, key: str, fingerprint: str, *, seize: bool) -> Claim | Stored:
+def _acquire(scope: str, subject: str, key: str, fingerprint: str | None, *, seize: bool) -> Claim | Stored:
     checked_key(key)
     holder = conf().holder
     identity = {"scope": scope, "subject": subject, "key": key}
     for _ in range(ROUNDS):
-        fresh = _insert(identity, fingerprint, holder, taken_over=seize)
+        fresh = _insert(identity, fingerprint or "", holder, taken_over=seize)
         if fresh is not None:
             return fresh
         row = _rows().filter(**identity).first()
         if row is None:
             continue  # released in between
-        if row.fingerprint != fingerprint:
+        if fingerprint is not None and row.fingerprint != fingerprint:
             raise KeyReused
         if row.state == IdempotencyKey.State.DONE:
             return Stored(status=row.status or 200, content_type=row.content_type, body=bytes(row.body or b""))
@@ -133,7 +150,7 @@ def _acquire(scope: str, subject: str, key: str, fingerprint: str, *, seize: boo
 def _insert(identity: dict[str, str], fingerprint: str, holder: str, *, taken_over: bool) -> Claim | None:
     token, now = uuid.uuid4(), timezone.now()
     try:
-        with transaction.atomic(using=_alias()):
+        with transaction.atomic(using=_alias(), durable=True):  # others have to see it before the work begins
             row = _rows().create(
                 **identity, fingerprint=fingerprint, holder=holder, token=token, created_at=now, lease_until=_lease(now)
             )

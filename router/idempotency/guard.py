@@ -14,6 +14,8 @@ from router.idempotency.models import IdempotencyKey
 
 CLAIM_ATTRIBUTE = "strangler_claim"
 JSON = "application/json"
+LATER = frozenset({408, 425, 429, 503})
+"""Statuses that say nothing about the request but that it may be sent again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +26,8 @@ class Outcome:
     data: Any
     replayed: bool = False
     claim: Claim | None = None
+    stored: Stored | None = None
+    """The stored answer as it was given, which need not be JSON: then there is no data."""
 
     def amend(self, status: int, data: Any) -> "Outcome":
         """Return the outcome with a fresher answer, which retries of the same request will get from now on."""
@@ -46,7 +50,7 @@ def run_once(request: HttpRequest, *, scope: str, subject: str, work: Callable[[
         if key is not None:
             held = claim(scope=scope, subject=subject, key=key, fingerprint=fingerprint_of(request))
     if isinstance(held, Stored):
-        return Outcome(status=held.status, data=json.loads(held.body), replayed=True)
+        return Outcome(status=held.status, data=_data_of(held), replayed=True, stored=held)
     setattr(request, CLAIM_ATTRIBUTE, held)
     with transaction.atomic(using=router.db_for_write(IdempotencyKey)):
         status, data = work()
@@ -65,15 +69,25 @@ def settle(request: HttpRequest, *, status: int, content_type: str, body: bytes)
     """Record the answer of a request whose work was refused, so that a late twin is refused in the same way.
 
     A server error is not an answer: its key is given back for another try, unless the other side may still be working
-    on it; then this answer, too, has to be the last word.
+    on it; then this answer, too, has to be the last word. One that asks to come back later never is to a client that
+    can, with a key of its own.
     """
     if not has_pending_claim(request):
         return
     held: Claim = getattr(request, CLAIM_ATTRIBUTE)
-    if status >= 500 and not held.taken_over:
+    if (status >= 500 or status in LATER) and not held.taken_over:
         held.release()
+    elif status in LATER and HEADER in request.headers:
+        held.lapse()
     else:
         held.finish(status=status, content_type=content_type, body=body)
+
+
+def _data_of(stored: Stored) -> Any:
+    try:
+        return json.loads(stored.body)
+    except ValueError:
+        return None
 
 
 def encode(data: Any) -> bytes:

@@ -25,6 +25,8 @@ def session(request: HttpRequest) -> Identity | None:
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated:
         return None
+    if not getattr(user, "is_active", True):  # some backends let them in, and leave it to the views
+        raise CredentialsRejected("The user of the session has been deactivated.")
     return identity_of(user, "session")
 
 

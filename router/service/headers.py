@@ -2,3 +2,5 @@
 
 SHADOW_HEADER = "X-Strangler-Shadow"
 """``1`` on a copy whose answer is only compared."""
+REFUSED_HEADER = "X-Strangler-Refused"
+"""On a refusal that is about the router, not about its client: ``identity`` if its token was not believed."""

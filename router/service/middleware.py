@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from router.identity import HEADER, Identity
 from router.identity.tokens import IdentityRejected, verify
 from router.service.conf import conf
-from router.service.headers import SHADOW_HEADER
+from router.service.headers import REFUSED_HEADER, SHADOW_HEADER
 from router.service.users import ServiceUser
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
@@ -37,7 +37,7 @@ class ServiceIdentityMiddleware:
             try:
                 identity = verify(token, audience=settings.name, secret=settings.secret)
             except IdentityRejected as error:
-                return JsonResponse({"detail": str(error)}, status=401)
+                return JsonResponse({"detail": str(error)}, status=401, headers={REFUSED_HEADER: "identity"})
         setattr(request, IDENTITY_ATTRIBUTE, identity)
         request.user = ServiceUser(identity or Identity())  # type: ignore[assignment]
         return self.get_response(request)

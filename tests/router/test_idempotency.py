@@ -6,11 +6,13 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, transaction
 from django.http import HttpRequest
-from django.test import RequestFactory
+from django.test import Client, RequestFactory
 from django.utils import timezone
+from rest_framework.authtoken.models import Token
 
 from legacy_shop.catalog.models import Category
 from router.idempotency import errors
@@ -104,6 +106,41 @@ class TestOneClient:
             run_once(request, **SCOPE, work=lambda: 1 // 0)  # type: ignore[arg-type, return-value]
         settle(request, status=500, content_type="text/html", body=b"oops")
         assert run_once(post(), **SCOPE, work=write).status == 201
+
+
+class TestFingerprint:
+    """Router and service see the same request through different servers."""
+
+    def test_it_does_not_depend_on_where_a_side_is_mounted(self) -> None:
+        here = RequestFactory().post("/api/things/?a=1")
+        there = RequestFactory(SCRIPT_NAME="/orders").post("/api/things/?a=1")
+        assert (there.path, there.path_info) == ("/orders/api/things/", here.path_info)
+        assert fingerprint_of(here) == fingerprint_of(there)
+
+    def test_it_does_not_depend_on_who_quotes_the_query(self) -> None:
+        raw, quoted = (RequestFactory().post("/api/things/") for _ in range(2))
+        raw.META["QUERY_STRING"] = "q=\u00c3\u00bc&a=%20b"
+        quoted.META["QUERY_STRING"] = "q=%C3%BC&a=%20b"
+        assert fingerprint_of(raw) == fingerprint_of(quoted)
+
+    @pytest.mark.parametrize("target", ["/api/things/?a=1", "/api/other/", "/api/things/%0A"])
+    def test_another_request_has_another(self, target: str) -> None:
+        assert fingerprint_of(RequestFactory().post(target)) != fingerprint_of(RequestFactory().post("/api/things/"))
+
+
+@pytest.mark.django_db(transaction=True)
+class TestAtomicRequests:
+    def test_a_claim_is_never_part_of_a_longer_transaction(self) -> None:
+        with pytest.raises(RuntimeError, match="durable"), transaction.atomic():
+            run_once(post(), **SCOPE, work=write)
+
+    def test_idempotent_views_stay_out_of_it(self, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+        token = Token.objects.create(user=User.objects.create_user("ann"))
+        headers = {"Authorization": f"Token {token.key}", "Idempotency-Key": "key-1"}
+        answers = [client.post("/api/orders/7/cancel/", headers=headers) for _ in range(2)]
+        assert [answer.status_code for answer in answers] == [404, 404]
+        assert answers[1]["Idempotency-Replayed"] == "true"
 
 
 @pytest.mark.django_db(transaction=True)

@@ -10,6 +10,7 @@ from django.test import RequestFactory
 from legacy_shop.catalog.models import Category
 from router.identity import HEADER, Identity
 from router.identity.tokens import issue
+from router.service.headers import REFUSED_HEADER
 from router.service.middleware import ReadOnlyShadowMiddleware, ServiceIdentityMiddleware
 
 SECRET = "t" * 40
@@ -55,7 +56,7 @@ def test_no_other_header_makes_anybody_somebody(header: str) -> None:
 )
 def test_a_token_that_is_not_for_us_is_refused(token: str) -> None:
     response = ask(**{HEADER: token})
-    assert response.status_code == 401
+    assert (response.status_code, response[REFUSED_HEADER]) == (401, "identity")
     assert "rejected" in json.loads(response.content)["detail"]
 
 
