@@ -13,9 +13,12 @@ service failed to answer, with a note that keeps the middleware from asking it a
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
+from django.conf import settings
 from django.core.handlers.wsgi import get_path_info
+from django.http.request import split_domain_port, validate_host
 
 from router import metrics, registry, snapshot
 from router.conf import conf
@@ -45,7 +48,7 @@ class StranglerApplication:
         """Answer one request."""
         match = registry.match(environ["REQUEST_METHOD"], get_path_info(environ))
         decision = None if match is None else _decision(match, environ["REQUEST_METHOD"])
-        if decision is None:
+        if decision is None or not _host_is_ours(environ):
             return self.application(environ, start_response)
         started = time.monotonic()
         try:
@@ -90,6 +93,18 @@ def _decision(match: Match, method: str) -> Decision | None:
         return None
     decision = decide(Facts(method=method, route=route), rules)
     return decision if decision.side == "extracted" else None
+
+
+def _host_is_ours(environ: Mapping[str, Any]) -> bool:
+    """Whether Django would accept the host, for which the service builds its links; it refuses the others itself."""
+    forwarded = environ.get("HTTP_X_FORWARDED_HOST") if settings.USE_X_FORWARDED_HOST else None
+    host = forwarded or environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")
+    return _is_allowed(host, tuple(settings.ALLOWED_HOSTS))
+
+
+@lru_cache(maxsize=256)
+def _is_allowed(host: str, allowed: tuple[str, ...]) -> bool:
+    return validate_host(split_domain_port(host)[0], allowed)
 
 
 def _ask(environ: Mapping[str, Any], decision: Decision) -> UpstreamResponse:

@@ -70,7 +70,7 @@ def send(upstream: Upstream, request: OutboundRequest) -> UpstreamResponse:
     pool = pool_for(upstream)
     connection, rest = _send_first(upstream, pool, head + body if isinstance(body, bytes) else head, deadline)
     try:
-        whole = _send_rest(connection, rest, body, deadline)
+        whole = _send_rest(upstream, connection, rest, body, deadline)
         answer = read_head(connection, request.method, monotonic() + upstream.timeouts.first_byte, deadline)
         return _response(upstream, pool, connection, answer, whole, started, deadline)
     except WireError as error:
@@ -152,13 +152,15 @@ def _send_first(upstream: Upstream, pool: ConnectionPool, data: bytes, deadline:
         return connection, data[sent:]
 
 
-def _send_rest(connection: Connection, rest: bytes, body: "bytes | _Feed", deadline: float) -> bool:
+def _send_rest(upstream: Upstream, connection: Connection, rest: bytes, body: "bytes | _Feed", deadline: float) -> bool:
     """Send what is left; return False if the upstream hung up, as it may after an early answer (413, 401)."""
     try:
         if rest:
             connection.send_all(rest, deadline)
         if not isinstance(body, bytes):
             for piece in body:
+                if monotonic() >= deadline:  # what was read before went out in time
+                    raise BodyUnreadable(upstream, "client", "the client's body did not come in time")
                 connection.send_all(piece, deadline)
     except OSError:
         return False

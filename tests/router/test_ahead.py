@@ -94,6 +94,12 @@ def test_everything_else_goes_through_django(upstream: Recorder, method: str, pa
     assert Asked(method, path).through_django
 
 
+def test_a_host_that_is_not_ours_is_djangos_to_refuse(upstream: Recorder) -> None:
+    """A service that allows every host would build its links for whatever name the client made up."""
+    asked = Asked(Host="evil.example")
+    assert (asked.status, asked.through_django, upstream.received) == (400, True, [])
+
+
 def test_what_depends_on_the_client_is_djangos(upstream: Recorder) -> None:
     with override_flag("orders.reads", staff=True, percent=0):
         assert Asked().through_django

@@ -373,6 +373,21 @@ class TestRequestBodies:
             error = failure(server.upstream(), get(method="PUT", body=io.BytesIO(b"short"), content_length=100))
         assert (type(error), error.cause) == (BodyUnreadable, "client")
 
+    def test_a_client_that_dawdles_past_the_deadline_is_not_the_upstreams_fault(self) -> None:
+        """Or a few slow uploads would open the breaker for everybody."""
+        deadline = time.monotonic() + 0.2
+
+        class Dawdling(io.BytesIO):
+            def read(self, size: int | None = -1, /) -> bytes:
+                while self.tell() and time.monotonic() <= deadline:
+                    pass
+                return super().read(50)
+
+        with raw_server(answering(ok())) as server:
+            request = get(method="PUT", body=Dawdling(b"x" * 100), content_length=100, deadline=deadline)
+            error = failure(server.upstream(), request)
+        assert (type(error), error.cause) == (BodyUnreadable, "client")
+
     def test_a_client_that_is_gone_at_once_reaches_nobody(self) -> None:
         class Gone:
             def read(self, size: int, /) -> bytes:
