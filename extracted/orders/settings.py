@@ -27,7 +27,12 @@ if ORDERS_STORE not in STORE_APPS:
         "Use ORDERS_STORE=shared, the monolith's tables."
     )
 
-DATABASES = {"default": environment.database("ORDERS_DATABASE_URL", f"sqlite:///{VAR_DIR / 'shop.sqlite3'}")}
+IDLE_IN_TRANSACTION = 10  # seconds, by when the monolith gets at the rows that a frozen process of ours has locked
+DATABASES = {
+    "default": environment.database(
+        "ORDERS_DATABASE_URL", f"sqlite:///{VAR_DIR / 'shop.sqlite3'}", idle_seconds=IDLE_IN_TRANSACTION
+    )
+}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 INSTALLED_APPS = [

@@ -16,8 +16,12 @@ SQLITE_OPTIONS: dict[str, Any] = {
 }
 
 
-def database(variable: str, default: str) -> dict[str, Any]:
-    """Return the Django database settings for the URL in ``variable``, SQLite in WAL mode or PostgreSQL."""
+def database(variable: str, default: str, *, idle_seconds: int | None = None) -> dict[str, Any]:
+    """Return the Django database settings for the URL in ``variable``, SQLite in WAL mode or PostgreSQL.
+
+    PostgreSQL ends a transaction in which nothing happens for ``idle_seconds``: a process that froze in the middle of a
+    write would hold its row locks, and whoever is to answer instead would wait for them for ever.
+    """
     url = os.environ.get(variable) or default
     scheme = urlsplit(url).scheme
     if scheme not in {"sqlite", "postgres", "postgresql"}:
@@ -32,6 +36,10 @@ def database(variable: str, default: str) -> dict[str, Any]:
     else:
         config["CONN_MAX_AGE"] = 60
         config["CONN_HEALTH_CHECKS"] = True
+        if idle_seconds is not None:
+            options = config.setdefault("OPTIONS", {})
+            setting = f"-c idle_in_transaction_session_timeout={idle_seconds}s"
+            options["options"] = f"{options.get('options', '')} {setting}".strip()
     return config
 
 
