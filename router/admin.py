@@ -33,7 +33,6 @@ class FlagAdmin(WaffleFlagAdmin):
         "setting",
         "requested_and_effective",
         "why",
-        "note",
         "modified",
     )
     list_filter = ("everyone",)  # type: ignore[assignment]
