@@ -23,7 +23,7 @@ class IdempotencyKey(models.Model):
     created_at = models.DateTimeField()
     completed_at = models.DateTimeField(null=True, blank=True)
     status = models.PositiveSmallIntegerField(null=True, blank=True)
-    content_type = models.CharField(max_length=100, blank=True)
+    content_type = models.CharField(max_length=255, blank=True)
     body = models.BinaryField(null=True, blank=True)
 
     class Meta:

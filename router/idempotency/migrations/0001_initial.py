@@ -26,7 +26,7 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField()),
                 ('completed_at', models.DateTimeField(blank=True, null=True)),
                 ('status', models.PositiveSmallIntegerField(blank=True, null=True)),
-                ('content_type', models.CharField(blank=True, max_length=100)),
+                ('content_type', models.CharField(blank=True, max_length=255)),
                 ('body', models.BinaryField(blank=True, null=True)),
             ],
             options={
