@@ -10,6 +10,8 @@ from tests.processes import wait_until
 
 PATIENCE = 10.0
 """Within this a client that retries has a right answer, seconds."""
+LOST = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
+"""What a client sees of a server that dies: no answer, or one that breaks off."""
 
 
 def answer_within(ask: Callable[[], Any], seconds: float = PATIENCE) -> Any:
@@ -23,7 +25,7 @@ def answer_within(ask: Callable[[], Any], seconds: float = PATIENCE) -> Any:
             return False
         try:
             answer = ask()
-        except requests.ConnectionError:
+        except LOST:
             return False
         if answer.status_code in {409, 503} and "Retry-After" in answer.headers:
             due = time.monotonic() + float(answer.headers["Retry-After"])

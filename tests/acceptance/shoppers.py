@@ -6,10 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import requests
-
 from tests.acceptance.conftest import Customer
-from tests.acceptance.patience import answer_within
+from tests.acceptance.patience import LOST, answer_within
 
 CLOSED_TO_CHANGES = {"not_cancellable", "not_changeable"}
 
@@ -116,7 +114,7 @@ class Shopper:
         else:
             try:
                 answer = send(None)
-            except requests.ConnectionError:
+            except LOST:
                 return None
             if answer.status_code in {409, 503} and "Retry-After" in answer.headers:
                 return None

@@ -13,7 +13,6 @@ from typing import Any
 
 import kombu
 import pytest
-import requests
 from celery import Celery
 from django.db import connection
 from django.utils import timezone
@@ -27,7 +26,7 @@ from legacy_shop.payments.services import settle_open
 from router.idempotency.models import IdempotencyKey
 from tests.acceptance import books
 from tests.acceptance.conftest import Customer, House, envelope, everywhere, orders_noted
-from tests.acceptance.patience import answer_within
+from tests.acceptance.patience import LOST, answer_within
 from tests.acceptance.shoppers import Shopper
 from tests.processes import RunningProcess, start_process, wait_until
 
@@ -135,7 +134,7 @@ def test_shop_workers_die_with_a_write_at_the_service(
             elif then == "service down":
                 trouble.enter_context(house.down("orders"))
             placed = answer_within(ask)
-            with pytest.raises(requests.ConnectionError):
+            with pytest.raises(LOST):
                 sent.result(timeout=10)
         assert placed.status_code == 201, placed.text
         assert placed.headers["X-Strangler-Reason"].endswith(reason)
@@ -174,6 +173,28 @@ def test_both_sides_die_in_a_transaction_and_the_phase_is_rolled_back(
         placed = answer_within(ask)
     assert (placed.status_code, placed.headers["X-Strangler-Side"]) == (201, "legacy"), placed.text
     assert orders_noted("nobody") == 1
+
+
+@pytest.mark.postgres
+def test_a_shop_worker_dies_after_it_took_the_key_from_a_service_that_commits_late(
+    diverted: None, house: House, customer: Customer
+) -> None:
+    """The late commit is refused and the taker is dead: the order is placed once the taker's lease has run out.
+
+    On SQLite nobody can take a key while the service's transaction is open.
+    """
+
+    def ask() -> Any:
+        return customer.order("taken", key="taken-1")
+
+    with under_way(house, "in transaction", ask):
+        wait_until(IdempotencyKey.objects.filter(holder="legacy").exists, "legacy takes the key", timeout=5)
+        house.kill_workers("shop")
+        placed = answer_within(ask)
+    nothing_is_under_way(house, customer)
+    assert placed.status_code == 201, placed.text
+    assert list(Order.objects.values_list("pk", "note")) == [(placed.json()["id"], "taken")]
+    assert Stock.objects.get().on_hand == 99
 
 
 # --- money --------------------------------------------------------------------------------------------------
