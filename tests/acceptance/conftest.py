@@ -25,6 +25,7 @@ from legacy_shop.catalog.models import Category, Product, Stock
 from legacy_shop.orders.models import Order
 from migrations_plan.models import ServiceState
 from router.buckets import bucket
+from router.models import BreakerEvent, TrafficCount
 from tests.extracted.conftest import test_database_url
 from tests.processes import RunningProcess, free_port, gunicorn, start_process, wait_until
 
@@ -121,11 +122,14 @@ def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProviderServe
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def running_house(
     django_db_setup: None, django_db_blocker: Any, provider: ProviderServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[House]:
-    """Start everything once; the database is emptied between tests."""
+    """Start everything once; the database is emptied between tests.
+
+    Its programs write what they have counted until they end, so they end before the tests of other packages begin.
+    """
     shop, internal, orders = free_port(), free_port(), free_port()
     faults_file = tmp_path_factory.mktemp("orders") / "faults.json"
     with django_db_blocker.unblock():
@@ -169,6 +173,9 @@ def running_house(
         for name in programs:
             house.start(name)
         yield house
+    with django_db_blocker.unblock():
+        TrafficCount.objects.all().delete()
+        BreakerEvent.objects.all().delete()
 
 
 @pytest.fixture
