@@ -25,7 +25,6 @@ RESOLVED_TOKEN = "_strangler_resolved_token"
 class ResolvedToken:
     """The outcome of looking up a token, kept on the request for the view's own authentication."""
 
-    key: str
     user: Any = None
     token: Any = None
     failure: AuthenticationFailed | None = None
@@ -44,29 +43,23 @@ def token_identity(request: HttpRequest) -> Identity | None:
     try:
         user, token = TokenAuthentication().authenticate_credentials(key)
     except AuthenticationFailed as failure:
-        setattr(request, RESOLVED_TOKEN, ResolvedToken(key=key, failure=failure))
+        setattr(request, RESOLVED_TOKEN, ResolvedToken(failure=failure))
         raise CredentialsRejected(str(failure.detail)) from failure
-    setattr(request, RESOLVED_TOKEN, ResolvedToken(key=key, user=user, token=token))
+    setattr(request, RESOLVED_TOKEN, ResolvedToken(user=user, token=token))
     return identity_of(user, "token")
 
 
 class ReusedTokenAuthentication(TokenAuthentication):
     """Authenticate by token, without asking the database again for a token that the router has looked up."""
 
-    resolved: ResolvedToken | None = None
-
     def authenticate(self, request: Request) -> tuple[Any, Any] | None:
         """Return (user, token) as TokenAuthentication does."""
-        self.resolved = getattr(request._request, RESOLVED_TOKEN, None)
-        return super().authenticate(request)
-
-    def authenticate_credentials(self, key: str) -> tuple[Any, Any]:
-        """Return what the router found for ``key``, or look it up."""
-        if self.resolved is None or self.resolved.key != key:
-            return super().authenticate_credentials(key)
-        if self.resolved.failure is not None:
-            raise self.resolved.failure
-        return self.resolved.user, self.resolved.token
+        resolved: ResolvedToken | None = getattr(request._request, RESOLVED_TOKEN, None)
+        if resolved is None:
+            return super().authenticate(request)
+        if resolved.failure is not None:
+            raise resolved.failure
+        return resolved.user, resolved.token
 
 
 class IdempotentViewMixin:

@@ -3,6 +3,7 @@
 import enum
 import sys
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, TypeAlias
@@ -34,7 +35,7 @@ class Asked(NamedTuple):
     """Parses the body when it is called; None where it is no JSON object."""
 
 
-class KeySource:
+class KeySource(ABC):
     """Where a route's partition key comes from."""
 
     needs_subject: ClassVar[bool] = False
@@ -44,13 +45,13 @@ class KeySource:
     queries: ClassVar[int] = 0
     """How many SQL reads finding the key costs."""
 
+    @abstractmethod
     def find(self, asked: Asked) -> Key | None:
         """Return the key of the request, or None where it has none."""
-        raise NotImplementedError
 
+    @abstractmethod
     def describe(self) -> str:
         """Say in a few words where the key comes from."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

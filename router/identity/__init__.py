@@ -1,7 +1,6 @@
 """Who a request comes from, and how that travels to a service."""
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Kind = Literal["anonymous", "session", "token", "service"]
 
@@ -9,9 +8,8 @@ HEADER = "X-Strangler-Identity"
 """The only header by which a service learns who the client is."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Identity:
-    """The client of a request, as far as routing and services need to know it."""
+class Identity(NamedTuple):
+    """The client of a request, as far as routing and services need to know it. A tuple, made for each request."""
 
     subject: str | None = None
     """The user's primary key as text; None for an anonymous client."""

@@ -23,7 +23,7 @@ def side(stand_at: Callable[..., None], customer: Customer) -> Callable[[], str]
     return lambda: customer.call("GET", "/api/orders/").headers["X-Strangler-Side"]
 
 
-def steered(side: Callable[[], str], to: str) -> None:
+def expect_steered(side: Callable[[], str], to: str) -> None:
     """Fail unless every worker has gone over to the side within the time promised."""
     changed = time.monotonic()
     since = everywhere(lambda: side() == to)
@@ -69,9 +69,9 @@ def test_a_flag_turned_off_in_the_admin(
     flag = Flag.objects.get()
     admin = Admin(house, make_customer(staff=True))
     admin.post(f"/admin/router/flag/{flag.pk}/change/", name=flag.name, everyone="false", percent="100")
-    steered(side, "legacy")
+    expect_steered(side, "legacy")
     admin.post(f"/admin/router/flag/{flag.pk}/change/", name=flag.name, everyone="unknown", percent="100")
-    steered(side, "extracted")
+    expect_steered(side, "extracted")
 
 
 def test_the_kill_switch_in_the_admin(
@@ -79,13 +79,13 @@ def test_the_kill_switch_in_the_admin(
 ) -> None:
     admin = Admin(house, make_customer(staff=True))
     admin.post("/admin/waffle/switch/add/", name="orders.off", active="on")
-    steered(side, "legacy")
+    expect_steered(side, "legacy")
     Switch.objects.update(active=False)
-    steered(side, "extracted")
+    expect_steered(side, "extracted")
 
 
 def test_a_flag_changed_by_update_and_no_signal(side: Callable[[], str]) -> None:
     Flag.objects.update(everyone=False)
-    steered(side, "legacy")
+    expect_steered(side, "legacy")
     Flag.objects.update(everyone=True)
-    steered(side, "extracted")
+    expect_steered(side, "extracted")

@@ -6,7 +6,7 @@ from io import StringIO
 import pytest
 from django.core import mail
 from django.core.management import CommandError, call_command
-from django.db import connection, connections, transaction
+from django.db import connections, transaction
 
 from demo.provider import Control, ProviderServer
 from legacy_shop.orders import expiry
@@ -135,8 +135,7 @@ def test_a_charge_committed_after_the_candidates_were_chosen_saves_the_order() -
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.postgres
 def test_an_order_that_somebody_holds_is_left_for_the_next_night() -> None:
-    if connection.vendor != "postgresql":
-        pytest.skip("SQLite has one writer: nobody holds a row")
+    """On PostgreSQL only: SQLite has one writer, so nobody holds a row."""
     order = old_order()
     with transaction.atomic():
         open_payment(order.pk, DECLINED)
