@@ -17,6 +17,7 @@ from router import metrics
 from tests import settings as test_settings
 
 RABBITMQ = "amqp://guest:guest@127.0.0.1:5672//"
+REDIS = "redis://127.0.0.1:6379/9"
 ACCEPTANCE = Path(__file__).parent / "acceptance"
 
 
@@ -94,12 +95,22 @@ def history_can_be_flushed(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def rabbitmq_url() -> str:
     """Return the address of a RabbitMQ on this machine."""
+    return _broker("RabbitMQ", RABBITMQ)
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> str:
+    """Return the address of a Redis on this machine, and of a database in it that nobody else uses."""
+    return _broker("Redis", REDIS)
+
+
+def _broker(name: str, url: str) -> str:
     try:
-        with kombu.Connection(RABBITMQ, connect_timeout=2) as connection:
+        with kombu.Connection(url, connect_timeout=2) as connection:
             connection.ensure_connection(max_retries=1, timeout=3)
     except (OSError, kombu.exceptions.OperationalError) as error:
-        missing(f"no RabbitMQ at 127.0.0.1:5672 ({error})")
-    return RABBITMQ
+        missing(f"no {name} at {url} ({error})")
+    return url
 
 
 def _children() -> list[psutil.Process]:

@@ -411,3 +411,17 @@ def test_rabbitmq_gives_back_what_a_killed_worker_had_taken_and_beat_replaces_wh
         finally:
             bound.delete()
             bound.exchange.delete()
+
+
+def test_redis_keeps_what_a_killed_worker_had_taken_and_nothing_waits_for_it(
+    house: House, bank: ProviderServer, left_open: PaymentAttempt, tmp_path: Path, redis_url: str
+) -> None:
+    """Redis gives a task back after its visibility timeout only, an hour by default; the next beat does not wait."""
+    bank.control = Control(answer_late_rate=1, late_ms=1500)
+    env = {"CELERY_BROKER_URL": redis_url, "SETTLER_QUEUE": f"settler-{tmp_path.name}-{os.getpid()}"}
+    celery = Celery("hints", broker=redis_url, set_as_current=False)
+    celery.send_task("payments.settle_open_payments", queue=env["SETTLER_QUEUE"])
+    with worker(house, tmp_path, beat=False, **env) as first:
+        kill_while_settling(first, bank, left_open)
+    with worker(house, tmp_path, **env):
+        assert_settled(bank, left_open)
