@@ -125,3 +125,17 @@ def test_reads_cost_the_same(steering: None, who: Callable[[], Client], path: st
     assert with_router.status == plain.status
     assert len(with_router.queries) == len(plain.queries), with_router.queries
     assert with_router.cache_calls == plain.cache_calls
+
+
+@pytest.mark.parametrize("who", [anonymous, session, token, staff, wrong_token])
+@pytest.mark.parametrize("path", ["/api/orders/", "/api/orders/1/cancel/"])
+def test_writes_cost_the_same(steering: None, who: Callable[[], Client], path: str, settings) -> None:
+    client = who()
+    body = {"data": b"{}", "content_type": "application/json"}
+    with_router = cost(client, "POST", path, **body)
+    settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if name != ROUTER]
+    client.handler.load_middleware()
+    plain = cost(client, "POST", path, **body)
+    assert with_router.status == plain.status
+    assert len(with_router.queries) == len(plain.queries), with_router.queries
+    assert with_router.cache_calls == plain.cache_calls
