@@ -59,6 +59,11 @@ def make_history() -> dict[str, Any]:
     return {"ann": ann, "bob": bob, "boss": boss, "order": orders[0], "foreign": foreign, "products": products}
 
 
+@pytest.mark.django_db
+def test_the_history_has_an_order_in_every_state(history: dict[str, Any]) -> None:
+    assert set(Order.objects.values_list("status", flat=True)) == set(Order.Status.values)
+
+
 READS = (
     "/api/orders/",
     "/api/orders/?page=2",
