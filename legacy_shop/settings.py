@@ -144,6 +144,7 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 10.0},  # hints that nobody took in time are worth nothing: the next one says the same
     },
     "expire unpaid orders": {"task": "orders.expire_unpaid_orders", "schedule": crontab(hour="3", minute="30")},
+    "forget old rows": {"task": "backoffice.forget_old_rows", "schedule": crontab(hour="4", minute="10")},
 }
 
 LOGGING = {
