@@ -95,8 +95,6 @@ class StranglerSettings:
     """How long the first request waits for the first snapshot; after that it stays in legacy."""
     debug_headers: bool = False
     """Show who answered, and why, to everybody and not only to staff."""
-    lease_seconds: float = 3.0
-    """How long a claimed idempotency key is in flight before somebody else may take it over."""
     max_body_bytes: int = 1_048_576
     """Longer request bodies are streamed and cannot be sent a second time."""
     shadow: ShadowSettings = field(default_factory=ShadowSettings)

@@ -17,6 +17,7 @@ from rest_framework.authtoken.models import Token
 from legacy_shop.catalog.models import Category
 from router.idempotency import errors
 from router.idempotency.claims import Claim, Stored, claim, fingerprint_of, seize
+from router.idempotency.conf import check_settings
 from router.idempotency.guard import has_pending_claim, run_once, settle
 from router.idempotency.models import IdempotencyKey
 
@@ -252,3 +253,23 @@ def test_purging_forgets_old_keys_only(capsys) -> None:
     assert list(IdempotencyKey.objects.values_list("key", flat=True)) == ["new"]
     said = capsys.readouterr().out.splitlines()
     assert said == [f"1 idempotency keys older than 7 days {verb}." for verb in ("would be forgotten", "forgotten")]
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"LEASE": 3}, "has a key 'LEASE', which means nothing. Known: LEASE_SECONDS"),
+        ({"LEASE_SECONDS": 0}, "['LEASE_SECONDS'] is 0, which is not a number above zero"),
+        ({"LEASE_SECONDS": "5"}, "['LEASE_SECONDS'] is '5', which is not a number above zero"),
+        ({"HOLDER": ""}, "['HOLDER'] is '', which is not a text"),
+    ],
+)
+def test_wrong_settings_are_found_by_check(settings, given: dict[str, object], says: str) -> None:
+    settings.STRANGLER_IDEMPOTENCY = given
+    (found,) = check_settings()
+    assert says in found.msg
+
+
+def test_right_settings_pass_the_check(settings) -> None:
+    settings.STRANGLER_IDEMPOTENCY = {"HOLDER": "extracted", "LEASE_SECONDS": 2.5, "KEEP_DAYS": 3}
+    assert check_settings() == []
