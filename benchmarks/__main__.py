@@ -23,6 +23,11 @@ def main() -> None:
         [sys.executable, "-m", "benchmarks.overhead"], cwd=ROOT, check=True, capture_output=True, text=True, timeout=90
     )
     print(overhead_table(json.loads(overhead.stdout.splitlines()[-1])))
+    parts = subprocess.run(
+        [sys.executable, "-m", "benchmarks.parts"], cwd=ROOT, check=True, capture_output=True, text=True, timeout=60
+    )
+    for name, cost in json.loads(parts.stdout.splitlines()[-1]).items():
+        print(f"  {name:40}{cost:7.2f} us by itself (aim 2)")
     print("\nForwarding 550 bytes of JSON (gunicorn, 1 worker with 16 threads, everything on this machine)\n")
     with tempfile.TemporaryDirectory(prefix="strangler-bench-") as folder:
         targets, notes = measure(Path(folder))

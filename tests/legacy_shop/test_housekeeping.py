@@ -4,11 +4,9 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from django.conf import settings
 from django.utils import timezone
 
 from legacy_shop.backoffice.tasks import forget_old_rows
-from legacy_shop.celery import app
 from router.idempotency.models import IdempotencyKey
 from router.models import TrafficCount
 
@@ -36,8 +34,3 @@ def test_old_rows_go_and_new_ones_stay() -> None:
     assert forget_old_rows() == "forgot 1 idempotency keys and 1 rows of traffic"
     assert list(IdempotencyKey.objects.values_list("key", flat=True)) == ["new"]
     assert list(TrafficCount.objects.values_list("route", flat=True)) == ["new"]
-
-
-def test_every_task_that_beat_sends_exists() -> None:
-    app.loader.import_default_modules()
-    assert {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()} <= set(app.tasks)

@@ -380,7 +380,11 @@ def test_a_shipped_order_cannot_be_cancelled_into_a_refund(provider: ProviderSer
 def test_what_the_beat_schedules_exists() -> None:
     app.loader.import_default_modules()
     scheduled = {entry["task"] for entry in app.conf.beat_schedule.values()}
-    assert scheduled == {"payments.settle_open_payments", "orders.expire_unpaid_orders"}
+    assert scheduled == {
+        "payments.settle_open_payments",
+        "orders.expire_unpaid_orders",
+        "backoffice.forget_old_rows",
+    }
     assert scheduled <= set(app.tasks)
 
 

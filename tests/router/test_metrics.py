@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,18 +32,6 @@ def count(times: int = 1, **changes: Any) -> None:
     values = {"service": "orders", "route": "list", "kind": "read", "side": "legacy", "outcome": Outcome.OK}
     for _ in range(times):
         metrics.record(**{**values, "seconds": 0.01, **changes})
-
-
-def test_recording_costs_less_than_two_microseconds() -> None:
-    rounds = []
-    for _ in range(7):
-        started = time.perf_counter()
-        for _ in range(5_000):
-            metrics.record(
-                service="orders", route="list", kind="read", side="legacy", outcome=Outcome.OK, seconds=0.0123
-            )
-        rounds.append((time.perf_counter() - started) / 5_000)
-    assert min(rounds) < 2e-6
 
 
 def test_threads_lose_no_count() -> None:
