@@ -15,7 +15,7 @@ from django.http import HttpResponse, HttpResponseBase, JsonResponse
 
 from router.breaker import BreakerOpen, breaker_for
 from router.conf import conf
-from router.exceptions import StranglerError
+from router.exceptions import ConfigurationError, StranglerError, UnknownService
 from router.exchange import Exchange, GetResponse
 from router.forward import (
     Ambiguous,
@@ -51,7 +51,9 @@ class UpstreamFailed(StranglerError):
 
 
 TOO_LONG = "The body was too long to be kept for a second try."
-NO_ANSWER = (BreakerOpen, NotSent, Ambiguous, UpstreamFailed)
+NOT_SENT = (BreakerOpen, NotSent, ConfigurationError, UnknownService)
+"""What says for certain that the service was not asked; a process without the service's address cannot ask it."""
+NO_ANSWER = (*NOT_SENT, Ambiguous, UpstreamFailed)
 """What ``call`` raises where the service gave no answer to pass on."""
 FAILED_AHEAD = "strangler.failed_ahead"
 """Key in the WSGI environment, which no client can set: why the service did not answer ``router.ahead``."""
@@ -71,9 +73,9 @@ def divert(exchange: Exchange, legacy: GetResponse) -> Answered:
     return _divert_write(exchange, legacy) if exchange.is_write else _divert_read(exchange, legacy)
 
 
-def ask(exchange: Exchange, *, key: str | None = None, extra: tuple[tuple[str, str], ...] = ()) -> UpstreamResponse:
+def ask(exchange: Exchange, *, key: str | None = None) -> UpstreamResponse:
     """Send the request to the service and return its answer; raise for no answer and for a server error."""
-    return call(upstream_for(exchange.decision.service, exchange.decision.store), _outbound(exchange, key, extra))
+    return call(upstream_for(exchange.decision.service, exchange.decision.store), _outbound(exchange, key))
 
 
 def call(upstream: Upstream, outbound: OutboundRequest) -> UpstreamResponse:
@@ -97,7 +99,7 @@ def _divert_read(exchange: Exchange, legacy: GetResponse) -> Answered:
 
 
 def _read_from_legacy(exchange: Exchange, legacy: GetResponse, why: Exception) -> Answered:
-    not_sent = isinstance(why, BreakerOpen | NotSent)
+    not_sent = isinstance(why, NOT_SENT)
     return _from_legacy(exchange, legacy, why, Outcome.FALLBACK_NOT_SENT if not_sent else Outcome.FALLBACK_FAILED)
 
 
@@ -106,7 +108,7 @@ def _divert_write(exchange: Exchange, legacy: GetResponse) -> Answered:
     key = given if given is not None else uuid.uuid4().hex
     try:
         return _from_service(ask(exchange, key=key))
-    except (BreakerOpen, NotSent) as why:
+    except NOT_SENT as why:
         # A key of the client's own may have come before, on a request that is still under way.
         if given is None:
             return _not_sent(exchange, legacy, why, key)
@@ -226,15 +228,15 @@ def _code(why: Exception) -> str:
         return f"status-{why.status}"
     if isinstance(why, ForwardError):
         return f"{'not-sent' if isinstance(why, NotSent) else 'ambiguous'}-{why.cause}"
-    return "breaker-open"
+    return "breaker-open" if isinstance(why, BreakerOpen) else "misconfigured"
 
 
-def _outbound(exchange: Exchange, key: str | None, extra: tuple[tuple[str, str], ...]) -> OutboundRequest:
+def _outbound(exchange: Exchange, key: str | None) -> OutboundRequest:
     request = exchange.request
     service = conf().service(exchange.decision.service)
     token = issue(exchange.identity, audience=service.name, secret=service.secret)
     headers = [field for field in outbound_headers(request) if field[0].lower() != KEY_HEADER.lower()]
-    headers += [(IDENTITY_HEADER, token), *extra]
+    headers.append((IDENTITY_HEADER, token))
     if key is not None:
         headers.append((KEY_HEADER, key))
     kept = exchange.body_is_kept

@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from django.db import connection
+
 ROOT = Path(__file__).resolve().parent.parent
 READY_SECONDS = 30.0
 STOP_SECONDS = 10.0
@@ -74,6 +76,17 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def database_url() -> str:
+    """Return the URL of the database that the tests use, for processes that have to see it."""
+    given = connection.settings_dict
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{given['NAME']}"
+    login = f"{given['USER']}:{given['PASSWORD']}" if given["PASSWORD"] else given["USER"]
+    if given["HOST"].startswith("/"):
+        return f"postgresql://{login}@/{given['NAME']}?host={given['HOST']}&port={given['PORT']}"
+    return f"postgresql://{login}@{given['HOST']}:{given['PORT'] or 5432}/{given['NAME']}"
 
 
 def wait_until(condition: Callable[[], bool], what: str, timeout: float = READY_SECONDS) -> None:

@@ -26,8 +26,7 @@ from legacy_shop.orders.models import Order
 from migrations_plan.models import ServiceState
 from router.buckets import bucket
 from router.models import BreakerEvent, TrafficCount
-from tests.extracted.conftest import test_database_url
-from tests.processes import RunningProcess, free_port, gunicorn, start_process, wait_until
+from tests.processes import RunningProcess, database_url, free_port, gunicorn, start_process, wait_until
 
 FIRST_BYTE = 0.6
 """The router's deadline for the service in these tests, seconds."""
@@ -133,7 +132,7 @@ def running_house(
     shop, internal, orders = free_port(), free_port(), free_port()
     faults_file = tmp_path_factory.mktemp("orders") / "faults.json"
     with django_db_blocker.unblock():
-        database = test_database_url()
+        database = database_url()
     shared = {
         "SHOP_DATABASE_URL": database,
         "ORDERS_DATABASE_URL": database,

@@ -10,8 +10,7 @@ from django.core.management import call_command
 
 from tests.acceptance.conftest import Customer, House
 from tests.acceptance.decider import application
-from tests.extracted.conftest import test_database_url
-from tests.processes import start_process
+from tests.processes import database_url, start_process
 
 pytestmark = pytest.mark.acceptance
 
@@ -27,7 +26,7 @@ def test_middleware_celery_and_explain_agree(
     worker = [sys.executable, "-m", "celery", "-A", "tests.acceptance.decider", "worker", "-c", "1", "-l", "WARNING"]
     env = {
         "DECIDER_FOLDER": str(tmp_path),
-        "SHOP_DATABASE_URL": test_database_url(),
+        "SHOP_DATABASE_URL": database_url(),
         "DJANGO_SETTINGS_MODULE": "legacy_shop.settings",
     }
     with start_process(worker, env):

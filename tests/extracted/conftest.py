@@ -12,25 +12,12 @@ from typing import Any
 import pytest
 import requests
 from django.conf import settings
-from django.db import connection
 
 from router.identity import HEADER, Identity
 from router.identity.tokens import issue
-from tests.processes import RunningProcess, free_port, gunicorn, start_process
+from tests.processes import RunningProcess, database_url, free_port, gunicorn, start_process
 
 SECRET = settings.STRANGLER["SERVICES"]["orders"]["SECRET"]
-
-
-def test_database_url() -> str:
-    """Return the URL of the database that the tests use, for processes that have to see it."""
-    given = connection.settings_dict
-    if connection.vendor == "sqlite":
-        return f"sqlite:///{given['NAME']}"
-    password = f":{given['PASSWORD']}" if given["PASSWORD"] else ""
-    return f"postgresql://{given['USER']}{password}@{given['HOST']}:{given['PORT'] or 5432}/{given['NAME']}"
-
-
-test_database_url.__test__ = False  # type: ignore[attr-defined]
 
 
 @dataclass
@@ -116,7 +103,7 @@ def service_process(
     """Run the service with gunicorn on the test database for the whole session."""
     faults_file = tmp_path_factory.mktemp("orders") / "faults.json"
     env = {
-        "ORDERS_DATABASE_URL": test_database_url(),
+        "ORDERS_DATABASE_URL": database_url(),
         "SHOP_INTERNAL_URL": listener_server.url,
         "SHOP_INTERNAL_TIMEOUT": "1.0",
         "STRANGLER_SECRET_ORDERS": SECRET,
@@ -144,7 +131,7 @@ def run_service_command(transactional_db: None) -> Callable[..., RunningProcess]
 
     def run(*args: str, **env: str) -> tuple[int, str]:
         command = [sys.executable, "-m", "extracted.orders", *args]
-        with start_process(command, {"ORDERS_DATABASE_URL": test_database_url(), **env}) as process:
+        with start_process(command, {"ORDERS_DATABASE_URL": database_url(), **env}) as process:
             return process.process.wait(30), process.output()
 
     return run

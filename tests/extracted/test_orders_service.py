@@ -16,8 +16,8 @@ from router.idempotency.models import IdempotencyKey
 from router.identity import ANONYMOUS, HEADER, Identity
 from router.identity.tokens import issue
 from tests.extracted import shop
-from tests.extracted.conftest import SECRET, Service, test_database_url
-from tests.processes import free_port, gunicorn, start_process, wait_until
+from tests.extracted.conftest import SECRET, Service
+from tests.processes import database_url, free_port, gunicorn, start_process, wait_until
 
 ENDPOINTS = (
     ("GET", "/api/orders/"),
@@ -242,7 +242,7 @@ def test_without_the_switch_there_are_no_faults(transactional_db: None, tmp_path
     faults.write_text(json.dumps({"fail_rate": 1.0}))
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    env = {"ORDERS_DATABASE_URL": test_database_url(), "ORDERS_FAULTS_FILE": str(faults), "ORDERS_FAULTS": ""}
+    env = {"ORDERS_DATABASE_URL": database_url(), "ORDERS_FAULTS_FILE": str(faults), "ORDERS_FAULTS": ""}
     who = shop.identity(shop.make_customer())
     with start_process(gunicorn("extracted.orders.wsgi", port), env, f"{url}/health/") as process:
         service = Service(url=url, process=process, faults_file=faults)

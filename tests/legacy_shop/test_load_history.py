@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
-from django.db import connection
 from rest_framework.authtoken.models import Token
 
 from legacy_shop.accounts.models import Address, Profile
@@ -22,7 +21,7 @@ from legacy_shop.backoffice.history import BadLine, HistoryError, Purchase, pars
 from legacy_shop.catalog.models import Product
 from legacy_shop.orders.models import Order, OrderLine
 from legacy_shop.payments.models import PaymentAttempt
-from tests.processes import ROOT
+from tests.processes import ROOT, database_url
 
 HEADER = " customer_id  date number_of_cds  dollar_value\r\n"
 GOOD = (
@@ -312,12 +311,3 @@ class TestAllOrNothing:
         assert killed.returncode == -signal.SIGKILL
         assert rows_loaded() == NOTHING
         assert "Loaded 4 orders" in load(history)[0]
-
-
-def database_url() -> str:
-    """Return the URL of the database this test runs on, for another process."""
-    config = connection.settings_dict
-    if connection.vendor == "sqlite":
-        return f"sqlite:///{config['NAME']}"
-    login = f"{config['USER']}:{config['PASSWORD']}" if config["PASSWORD"] else config["USER"]
-    return f"postgresql://{login}@{config['HOST']}:{config['PORT']}/{config['NAME']}"

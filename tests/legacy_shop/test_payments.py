@@ -13,7 +13,7 @@ import pytest
 from celery import Celery
 from django.core import mail
 from django.core.management import call_command
-from django.db import connection, transaction
+from django.db import transaction
 from pytest_django import Settings
 
 from demo.provider import Control, ProviderServer
@@ -33,7 +33,7 @@ from legacy_shop.payments.services import (
 )
 from legacy_shop.payments.tasks import settle_open_payments
 from tests.legacy_shop.samples import DECLINED, GOOD, at_once, make_order, make_product, on_hand
-from tests.processes import free_port, start_process, wait_until
+from tests.processes import database_url, free_port, start_process, wait_until
 
 pytestmark = pytest.mark.django_db
 AT_ONCE = timedelta(0)
@@ -183,18 +183,6 @@ def test_killed_between_attempt_and_settlement_it_is_charged_once(provider: Prov
     assert settle_open(older_than=AT_ONCE).succeeded == 1
     assert charges(provider) == [(order.number, "succeeded")]
     assert status(order) == Order.Status.PAID
-
-
-def database_url() -> str:
-    """Return the URL of the database this test uses, for another process."""
-    options = connection.settings_dict
-    if connection.vendor == "sqlite":
-        return f"sqlite:///{options['NAME']}"
-    login = f"{options['USER']}:{options['PASSWORD']}" if options["PASSWORD"] else options["USER"]
-    host = options["HOST"]
-    if host.startswith("/"):
-        return f"postgresql://{login}@/{options['NAME']}?host={host}&port={options['PORT']}"
-    return f"postgresql://{login}@{host}:{options['PORT']}/{options['NAME']}"
 
 
 def test_a_charge_that_succeeds_after_the_cancellation_is_refunded(provider: ProviderServer) -> None:

@@ -14,10 +14,9 @@ from migrations_plan.errors import InProgress, StateChanged
 from migrations_plan.models import HistoryEntry, ServiceState
 from migrations_plan.recorder import Recorder
 from migrations_plan.state import Change, Kind
-from tests.extracted.conftest import test_database_url as database_url
 from tests.migrations_plan.contender import LEASE, hanging_plan
 from tests.migrations_plan.fakes import ALICE, executor, in_force, small_plan
-from tests.processes import start_process, wait_until
+from tests.processes import database_url, start_process, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 START = small_plan().start.envelope

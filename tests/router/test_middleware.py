@@ -196,6 +196,17 @@ class TestServiceDown:
         assert reasons[0].startswith("not-sent")
         assert reasons[-1] == "breaker-open"
 
+    def test_a_process_that_does_not_know_the_service_leaves_all_to_legacy(
+        self, upstream: Recorder, client: Client, settings, order_body: dict[str, Any]
+    ) -> None:
+        """One worker started with old settings must not cost its customers anything."""
+        for services in ({}, {"orders": {"UPSTREAMS": {}, "SECRET": SECRET}}):
+            settings.STRANGLER = {**settings.STRANGLER, "SERVICES": services}
+            placed, listed = post(client, order_body), client.get("/api/orders/")
+            assert (placed.status_code, listed.status_code) == (201, 200)
+            assert placed["X-Strangler-Reason"].endswith("fallback:misconfigured")
+        assert upstream.received == []
+
     def test_a_body_too_long_to_keep_is_not_sent_twice(
         self, upstream: Recorder, client: Client, settings, order_body: dict[str, Any]
     ) -> None:

@@ -21,7 +21,7 @@ from router.exceptions import ConfigurationError
 from router.models import Flag
 from router.snapshot import Envelope
 from router.testing import forget_snapshot
-from tests.processes import wait_until
+from tests.processes import database_url, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 SOON = 5.0
@@ -426,15 +426,6 @@ FOLLOWING = """
         wait_until(lambda: known() == wanted, f"percent {wanted}", 5.0)
         print(json.dumps(known()), flush=True)
 """
-
-
-def database_url() -> str:
-    """Return the URL of the test database, for another process."""
-    values = connection.settings_dict
-    if connection.vendor == "sqlite":
-        return f"sqlite:///{values['NAME']}"
-    login = f"{values['USER']}:{values['PASSWORD']}" if values["PASSWORD"] else values["USER"]
-    return f"postgresql://{login}@{values['HOST']}:{values['PORT'] or 5432}/{values['NAME']}"
 
 
 def test_a_forked_worker_gets_a_thread_of_its_own(tmp_path: Path) -> None:

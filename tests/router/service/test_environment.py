@@ -5,7 +5,7 @@ import pytest
 from django.db import connection
 
 from router.service import environment
-from tests.extracted.conftest import test_database_url as database_url
+from tests.processes import database_url
 
 
 def test_no_idle_transaction_is_ended_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
