@@ -12,8 +12,10 @@ class RouterConfig(AppConfig):
     def ready(self) -> None:
         """Import every app's strangler.py and register the system checks."""
         from router import checks, metrics, poller, registry  # the models these need exist only now
+        from router.seam import checks as seam_checks
 
         checks.register_all()
+        seam_checks.register_all()
         poller.install()
         metrics.install()
         registry.autodiscover()

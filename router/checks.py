@@ -16,14 +16,12 @@ from django.utils.module_loading import import_string
 from router import registry
 from router.conf import SETTING, ServiceSettings, StranglerSettings, conf, unknown_keys
 from router.exceptions import ConfigurationError
+from router.project_checks import check_atomic_writes, check_databases, check_project
 from router.routes import FromPath, Route
 from router.snapshot import SnapshotSource
 
 SECRET_LENGTH = 32
 DEMO_SECRET = "demo-only-"
-MIDDLEWARE = "router.middleware.StranglerMiddleware"
-AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
-FLAG_MODEL = "router.Flag"
 METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 
 Check = Callable[..., list[CheckMessage]]
@@ -31,7 +29,8 @@ Check = Callable[..., list[CheckMessage]]
 
 def register_all() -> None:
     """Register every check of the router."""
-    for check in (check_settings, check_services, check_source, check_project, check_routes):
+    of_settings: tuple[Check, ...] = (check_settings, check_services, check_source, check_routes)
+    for check in (*of_settings, check_project, check_databases, check_atomic_writes):
         checks.register(check)
     checks.register(check_secrets, Tags.security, deploy=True)
 
@@ -124,39 +123,6 @@ def _imported(path: str) -> tuple[Any, str | None]:
         return import_string(path), None
     except ImportError as problem:
         return None, str(problem).rstrip(".")
-
-
-def check_project(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """Report a project that does not let the router do its work: its flags, its middleware."""
-    found: list[CheckMessage] = []
-    model = getattr(settings, "WAFFLE_FLAG_MODEL", None)
-    if model != FLAG_MODEL:
-        found.append(
-            Error(
-                f"WAFFLE_FLAG_MODEL is {model!r}; its percentages would be dice and its flags would not steer.",
-                hint=f"Set WAFFLE_FLAG_MODEL = {FLAG_MODEL!r}, before waffle's first migration.",
-                id="strangler.E009",
-            )
-        )
-    if registry.routes():
-        found.extend(_middleware(list(settings.MIDDLEWARE)))
-    return found
-
-
-def _middleware(installed: list[str]) -> Iterator[CheckMessage]:
-    if MIDDLEWARE not in installed:
-        first = registry.routes()[0]
-        yield Error(
-            f"Routes are declared (the first in {first.origin}), but MIDDLEWARE lacks {MIDDLEWARE!r}.",
-            hint=f"Put it right behind {AUTHENTICATION!r}.",
-            id="strangler.E008",
-        )
-    elif AUTHENTICATION not in installed[: installed.index(MIDDLEWARE)]:
-        yield Error(
-            f"{MIDDLEWARE!r} does not stand behind {AUTHENTICATION!r} in MIDDLEWARE, so it cannot know who asks.",
-            hint="Move it behind the authentication middleware.",
-            id="strangler.E008",
-        )
 
 
 def check_routes(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:

@@ -97,6 +97,8 @@ class StranglerSettings:
     """Show who answered, and why, to everybody and not only to staff."""
     max_body_bytes: int = 1_048_576
     """Longer request bodies are streamed and cannot be sent a second time."""
+    forward_threads: int = 32
+    """Threads per service and process that wait for its answers, where the project runs on an event loop (ASGI)."""
     shadow: ShadowSettings = field(default_factory=ShadowSettings)
 
     def service(self, name: str) -> ServiceSettings:

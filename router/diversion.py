@@ -8,6 +8,7 @@ cannot commit any more, and one that had committed has left its answer with the 
 import logging
 import uuid
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from django.db import DatabaseError
@@ -16,7 +17,7 @@ from django.http import HttpResponse, HttpResponseBase, JsonResponse
 from router.breaker import BreakerOpen, breaker_for
 from router.conf import conf
 from router.exceptions import ConfigurationError, StranglerError, UnknownService
-from router.exchange import Exchange, GetResponse
+from router.exchange import Exchange
 from router.forward import (
     Ambiguous,
     ForwardError,
@@ -32,11 +33,12 @@ from router.forward import (
 from router.idempotency.claims import HEADER as KEY_HEADER
 from router.idempotency.claims import Claim, Stored, fingerprint_of, seize
 from router.idempotency.errors import IdempotencyError
-from router.idempotency.guard import CLAIM_ATTRIBUTE, settle
+from router.idempotency.guard import CLAIM_ATTRIBUTE, kept_of, settle
 from router.identity import HEADER as IDENTITY_HEADER
 from router.identity.tokens import issue
 from router.metrics import Outcome
 from router.service.headers import REFUSED_HEADER
+from router.steps import GetResponse, Steps, by_legacy, carry_out, in_database, on_the_wire
 from router.upstreams import upstream_for
 
 logger = logging.getLogger("router")
@@ -70,7 +72,12 @@ class Answered:
 
 def divert(exchange: Exchange, legacy: GetResponse) -> Answered:
     """Answer by the service, or by legacy where that is safe; never by both."""
-    return _divert_write(exchange, legacy) if exchange.is_write else _divert_read(exchange, legacy)
+    return carry_out(diverted(exchange), legacy)
+
+
+def diverted(exchange: Exchange) -> Steps[Answered]:
+    """Return the steps of ``divert``, for whoever carries them out."""
+    return _divert_write(exchange) if exchange.is_write else _divert_read(exchange)
 
 
 def ask(exchange: Exchange, *, key: str | None = None) -> UpstreamResponse:
@@ -88,59 +95,64 @@ def call(upstream: Upstream, outbound: OutboundRequest) -> UpstreamResponse:
         return guarded.watch(response)
 
 
-def _divert_read(exchange: Exchange, legacy: GetResponse) -> Answered:
+def _asked(exchange: Exchange, key: str | None) -> Steps[UpstreamResponse]:
+    return (yield from on_the_wire(exchange.decision.service, lambda: ask(exchange, key=key)))
+
+
+def _divert_read(exchange: Exchange) -> Steps[Answered]:
     failed_ahead = exchange.request.META.get(FAILED_AHEAD)
     if failed_ahead is not None:
-        return _read_from_legacy(exchange, legacy, failed_ahead)
+        return (yield from _read_from_legacy(exchange, failed_ahead))
     try:
-        return _from_service(ask(exchange))
+        return _from_service((yield from _asked(exchange, None)))
     except NO_ANSWER as why:
-        return _read_from_legacy(exchange, legacy, why)
+        return (yield from _read_from_legacy(exchange, why))
 
 
-def _read_from_legacy(exchange: Exchange, legacy: GetResponse, why: Exception) -> Answered:
+def _read_from_legacy(exchange: Exchange, why: Exception) -> Steps[Answered]:
     not_sent = isinstance(why, NOT_SENT)
-    return _from_legacy(exchange, legacy, why, Outcome.FALLBACK_NOT_SENT if not_sent else Outcome.FALLBACK_FAILED)
+    return (yield from _from_legacy(exchange, why, Outcome.FALLBACK_NOT_SENT if not_sent else Outcome.FALLBACK_FAILED))
 
 
-def _divert_write(exchange: Exchange, legacy: GetResponse) -> Answered:
+def _divert_write(exchange: Exchange) -> Steps[Answered]:
     given = exchange.request.headers.get(KEY_HEADER)
     key = given if given is not None else uuid.uuid4().hex
     try:
-        return _from_service(ask(exchange, key=key))
+        return _from_service((yield from _asked(exchange, key)))
     except NOT_SENT as why:
         # A key of the client's own may have come before, on a request that is still under way.
         if given is None:
-            return _not_sent(exchange, legacy, why, key)
-        return _take_over(exchange, legacy, why, key, Outcome.FALLBACK_NOT_SENT)
+            return (yield from _not_sent(exchange, why, key))
+        return (yield from _take_over(exchange, why, key, Outcome.FALLBACK_NOT_SENT))
     except (Ambiguous, UpstreamFailed) as why:
-        return _take_over(exchange, legacy, why, key, Outcome.FALLBACK_CLAIMED)
+        return (yield from _take_over(exchange, why, key, Outcome.FALLBACK_CLAIMED))
 
 
-def _not_sent(exchange: Exchange, legacy: GetResponse, why: Exception, key: str) -> Answered:
+def _not_sent(exchange: Exchange, why: Exception, key: str) -> Steps[Answered]:
     if not exchange.body_is_whole:
         return _unavailable(exchange, f"{why} Part of the body was read already.", key)
-    return _from_legacy(exchange, legacy, why, Outcome.FALLBACK_NOT_SENT)
+    return (yield from _from_legacy(exchange, why, Outcome.FALLBACK_NOT_SENT))
 
 
-def _take_over(exchange: Exchange, legacy: GetResponse, why: Exception, key: str, outcome: Outcome) -> Answered:
+def _take_over(exchange: Exchange, why: Exception, key: str, outcome: Outcome) -> Steps[Answered]:
     """Take the request's key from the service, then let legacy answer under it."""
     kept = exchange.body_is_kept
     if not kept and KEY_HEADER in exchange.request.headers:
         return _unavailable(exchange, f"{why} {TOO_LONG}", key)
-    held = _seized(exchange, key, fingerprint_of(exchange.request) if kept else None)
+    held = yield from in_database(lambda: _seized(exchange, key, keep=kept))
     if isinstance(held, Answered):
         return held
     if isinstance(held, Stored):
         return _stored(exchange, held, why)
     if not kept:  # nobody knows the key, and the client is going to send the request again: this one has to end here
-        held.finish(status=503, content_type="", body=b"")
+        yield from in_database(partial(held.finish, status=503, content_type="", body=b""))
         return _unavailable(exchange, f"{why} {TOO_LONG}", key)
-    return _under_claim(exchange, legacy, why, held, outcome, key)
+    return (yield from _under_claim(exchange, why, held, outcome, key))
 
 
-def _seized(exchange: Exchange, key: str, fingerprint: str | None) -> Claim | Stored | Answered:
+def _seized(exchange: Exchange, key: str, *, keep: bool) -> Claim | Stored | Answered:
     """Return what taking the key gives, or the answer to a client whose key could not be had."""
+    fingerprint = fingerprint_of(exchange.request) if keep else None
     subject = exchange.identity.subject or ""
     try:
         return seize(scope=exchange.route.service, subject=subject, key=key, fingerprint=fingerprint)
@@ -150,34 +162,28 @@ def _seized(exchange: Exchange, key: str, fingerprint: str | None) -> Claim | St
         return _unavailable(exchange, f"The request's idempotency key could not be claimed: {error}", key)
 
 
-def _under_claim(
-    exchange: Exchange, legacy: GetResponse, why: Exception, held: Claim, outcome: Outcome, key: str
-) -> Answered:
+def _under_claim(exchange: Exchange, why: Exception, held: Claim, outcome: Outcome, key: str) -> Steps[Answered]:
     request: Any = exchange.request
     setattr(request, CLAIM_ATTRIBUTE, held)
-    answered = _from_legacy(exchange, legacy, why, outcome)
-    response = answered.response
-    # Of an answer that streams it is only kept that it was given.
-    body = response.content if isinstance(response, HttpResponse) else b""
-    settle(request, status=response.status_code, content_type=response.get("Content-Type", ""), body=body)
-    return _overtaken(exchange, why, key) if held.lost else answered
+    answered = yield from _from_legacy(exchange, why, outcome)
+    yield from in_database(lambda: settle(request, **kept_of(answered.response)))
+    return (yield from _overtaken(exchange, why, key)) if held.lost else answered
 
 
-def _overtaken(exchange: Exchange, why: Exception, key: str) -> Answered:
+def _overtaken(exchange: Exchange, why: Exception, key: str) -> Steps[Answered]:
     """Answer for the service, which took the key back once legacy had outlived its lease, or stop it for good."""
-    held = _seized(exchange, key, fingerprint_of(exchange.request))
+    held = yield from in_database(lambda: _seized(exchange, key, keep=True))
     if isinstance(held, Answered):
         return held
     if isinstance(held, Stored):
         return _stored(exchange, held, why)
-    held.release()
+    yield from in_database(held.release)
     return _unavailable(exchange, f"{why} Legacy took longer than its claim on the request lasts.", key)
 
 
 def _stored(exchange: Exchange, held: Stored, why: Exception) -> Answered:
-    exchange.note = f"stored-answer:{_code(why)}"
-    response = HttpResponse(held.body, status=held.status, content_type=held.content_type)
-    response["Idempotency-Replayed"] = "true"
+    exchange.note = f"stored-answer:{code_of(why)}"
+    response = HttpResponse(held.body, status=held.status, content_type=held.content_type, headers=held.headers)
     return Answered(response=response, side="extracted", outcome=Outcome.REPLAYED)
 
 
@@ -186,10 +192,11 @@ def _from_service(response: UpstreamResponse) -> Answered:
     return Answered(response=to_django(response), side="extracted", outcome=outcome)
 
 
-def _from_legacy(exchange: Exchange, legacy: GetResponse, why: Exception, outcome: Outcome) -> Answered:
-    exchange.note = f"fallback:{_code(why)}"
+def _from_legacy(exchange: Exchange, why: Exception, outcome: Outcome) -> Steps[Answered]:
+    exchange.note = f"fallback:{code_of(why)}"
     logger.warning("%s %s is answered by legacy: %s", exchange.request.method, exchange.request.path, why)
-    return Answered(response=legacy(exchange.request), side="legacy", outcome=outcome)
+    response = yield from by_legacy(exchange.request)
+    return Answered(response=response, side="legacy", outcome=outcome)
 
 
 def _refused(exchange: Exchange, error: IdempotencyError, key: str) -> Answered:
@@ -222,7 +229,7 @@ def _tell_key(exchange: Exchange, response: HttpResponse, key: str) -> None:
         response[KEY_HEADER] = key
 
 
-def _code(why: Exception) -> str:
+def code_of(why: Exception) -> str:
     """Return why the service did not answer, as a short code for a header."""
     if isinstance(why, UpstreamFailed):
         return f"status-{why.status}"

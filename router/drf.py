@@ -66,9 +66,9 @@ class IdempotentViewMixin:
     """Give an APIView ``run_once``; the raw body is kept, since the key's fingerprint is taken from it."""
 
     @classmethod
-    def as_view(cls, **initkwargs: Any) -> Any:
+    def as_view(cls, *actions: Any, **initkwargs: Any) -> Any:
         """Keep the view out of ATOMIC_REQUESTS: a claim has to be committed before the work and outlive a refusal."""
-        view = super().as_view(**initkwargs)  # type: ignore[misc]
+        view = super().as_view(*actions, **initkwargs)  # type: ignore[misc]
         for alias in connections:
             transaction.non_atomic_requests(using=alias)(view)
         return view
@@ -101,5 +101,4 @@ def as_response(outcome: Outcome) -> HttpResponseBase:
     stored = outcome.stored
     if stored is None:
         return Response(outcome.data, status=outcome.status)
-    headers = {"Idempotency-Replayed": "true"}
-    return HttpResponse(stored.body, status=stored.status, content_type=stored.content_type, headers=headers)
+    return HttpResponse(stored.body, status=stored.status, content_type=stored.content_type, headers=stored.headers)

@@ -1,17 +1,20 @@
 """One request on its way through the router: what is known about it, worked out when it is first needed."""
 
 import json
+import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponseBase
+from django.core.exceptions import DisallowedHost
+from django.http import HttpRequest, HttpResponse
 from django.utils.functional import cached_property
 from django.utils.module_loading import import_string
 
 from router.conf import conf
+from router.csrf import SAFE_METHODS, refusal
 from router.decide import Decision, Facts, decide, needs_identity
 from router.identity import ANONYMOUS, Identity
 from router.identity.resolvers import CredentialsRejected, Resolver, resolve
@@ -19,7 +22,8 @@ from router.registry import Match
 from router.routes import Asked, Kind, Route
 from router.snapshot import Snapshot
 
-GetResponse = Callable[[HttpRequest], HttpResponseBase]
+USERS = ("_cached_user", "_acached_user")
+"""Where Django keeps the user it has looked up, for ``request.user`` and for ``request.auser()``."""
 
 
 class Exchange:
@@ -45,11 +49,36 @@ class Exchange:
     @cached_property
     def identity(self) -> Identity:
         """Who asks; anonymous where the credentials prove nothing, since legacy is to say so in its own words."""
+        _share_user(self.request)  # an async middleware may have looked
         try:
             return resolve(self.request, _resolvers(conf().identity_resolvers))
         except CredentialsRejected:
             self.credentials_rejected = True
             return ANONYMOUS
+        finally:
+            _share_user(self.request)
+
+    @property
+    def asks_nobody(self) -> bool:
+        """Whether legacy answers, whoever asks, and nobody compares: then neither session nor database is touched."""
+        if "decision" not in self.__dict__ and needs_identity(self.route, self.snapshot):
+            return False
+        return self.decision.side == "legacy" and not self.decision.shadow
+
+    def look_up(self) -> None:
+        """Ask session and database for all that is needed before the answer."""
+        if self.decision.side == "legacy" and not self.decision.shadow:
+            return
+        _ = self.identity
+        if self.decision.side == "extracted":
+            _ = self.forbidden
+
+    @cached_property
+    def forbidden(self) -> HttpResponse | None:
+        """The answer to a request that a browser may have been tricked into, None if it may go on."""
+        if self.credentials_rejected or self.request.method in SAFE_METHODS:
+            return None
+        return refusal(self.request, self.identity, keep_body=self.body_is_kept)
 
     @property
     def known_as_staff(self) -> bool:
@@ -76,6 +105,14 @@ class Exchange:
         return decide(facts, self.snapshot)
 
     @property
+    def host_is_ours(self) -> bool:
+        """Whether Django accepts the host, for which the service builds its links."""
+        try:
+            return bool(self.request.get_host())
+        except DisallowedHost:
+            return False
+
+    @property
     def body_is_kept(self) -> bool:
         """Whether the body is small enough to be read whole, and so to be sent a second time."""
         limit = conf().max_body_bytes
@@ -88,11 +125,21 @@ class Exchange:
         """Whether legacy would find all of the body: it is kept, or nobody has begun to read it."""
         return hasattr(self.request, "_body") or not getattr(self.request, "_read_started", False)
 
-    @property
+    @cached_property
     def content_length(self) -> int:
-        """The length the client announced, 0 if none or nonsense, as Django reads it."""
+        """The length of the body as Django reads it: what the client announced, 0 if nothing or nonsense.
+
+        Under ASGI all of it is there already, also of one that was sent in chunks.
+        """
+        announced = self.request.META.get("CONTENT_LENGTH")
+        stream: Any = getattr(self.request, "_stream", None)
+        if not announced and hasattr(self.request, "scope") and stream.seekable():
+            here = stream.tell()
+            length: int = stream.seek(0, os.SEEK_END) - here
+            stream.seek(here)
+            return length
         try:
-            return max(0, int(self.request.META.get("CONTENT_LENGTH") or 0))
+            return max(0, int(announced or 0))
         except ValueError:
             return 0
 
@@ -110,6 +157,14 @@ class Exchange:
     def elapsed(self) -> float:
         """Seconds since the router saw the request."""
         return time.monotonic() - self.started
+
+
+def _share_user(request: HttpRequest) -> None:
+    """Let ``request.user`` and ``request.auser()`` know of each other's look-up, which Django keeps apart."""
+    known = vars(request)
+    for name, other in (USERS, USERS[::-1]):
+        if name in known:
+            known.setdefault(other, known[name])
 
 
 @lru_cache(maxsize=8)

@@ -16,9 +16,12 @@ from router.decide import Decision, Facts, decide, needs_identity
 from router.exceptions import StranglerError
 from router.limits import CHANNEL_OF, Limits, limits
 from router.routes import Asked, Key, Route
+from router.seam.operations import declared
 from router.snapshot import Snapshot
 
 NEAR = 3
+SEAM = "SEAM"
+"""What stands in place of a method where an operation is explained and no request."""
 
 
 class NoRoute(StranglerError):
@@ -30,6 +33,17 @@ class NoRoute(StranglerError):
         super().__init__(
             f"No route is declared for {method} {path}; the router leaves it alone and legacy answers."
             + (f" Near it:{hint}" if near else " No routes are declared at all.")
+        )
+
+
+class NoOperation(StranglerError):
+    """No operation is declared under a name."""
+
+    def __init__(self, label: str, known: tuple[str, ...]) -> None:
+        close = difflib.get_close_matches(label, known, n=NEAR) or known
+        super().__init__(
+            f"No operation is called {label}."
+            + (f" There are: {', '.join(close)}." if known else " None is declared at all.")
         )
 
 
@@ -147,6 +161,35 @@ def explain(
         key=key,
         key_queries=count(),
         key_seconds=time.monotonic() - started,
+        identity_needed=needs_identity(route, snapshot),
+        limits=limits(route.service, CHANNEL_OF[route.kind], snapshot),
+        shadow_limits=limits(route.service, "shadow", snapshot),
+        decision=decide(facts, snapshot),
+    )
+
+
+def explain_operation(label: str, *, snapshot: Snapshot, owner: Visitor) -> Explanation:
+    """Decide a call of a seam's operation about an owner's data; raise NoOperation if none is called so."""
+    operation = next((known for known in declared() if known.label == label), None)
+    if operation is None:
+        raise NoOperation(label, tuple(known.label for known in declared()))
+    route = operation.route
+    facts = Facts(
+        method=operation.method,
+        route=route,
+        key=owner.subject,
+        subject=owner.subject,
+        staff=owner.staff,
+        superuser=owner.superuser,
+        authenticated=owner.subject is not None,
+    )
+    return Explanation(
+        method=SEAM,
+        path=label,
+        route=route,
+        key=owner.subject,
+        key_queries=0,
+        key_seconds=0.0,
         identity_needed=needs_identity(route, snapshot),
         limits=limits(route.service, CHANNEL_OF[route.kind], snapshot),
         shadow_limits=limits(route.service, "shadow", snapshot),

@@ -3,9 +3,10 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
 from waffle import get_waffle_switch_model
 
 from router import registry
@@ -69,10 +70,27 @@ def _members(flags: list[int], using: str) -> Mapping[int, set[str]]:
     members: dict[int, set[str]] = defaultdict(set)
     if not flags:
         return members
+    user = f"{_column_of_users()}_id"
     named = Flag.users.through._default_manager.using(using).filter(flag_id__in=flags)
-    for flag, user in named.values_list("flag_id", "user_id"):
-        members[flag].add(str(user))
-    by_group = get_user_model()._default_manager.using(using).filter(groups__flag__in=flags)
-    for flag, user in by_group.values_list("groups__flag", "pk"):
-        members[flag].add(str(user))
+    for flag, pk in named.values_list("flag_id", user):
+        members[flag].add(str(pk))
+    grouped = groups_of_users()
+    if grouped is not None:
+        by_group = get_user_model()._base_manager.using(using).filter(**{f"{grouped}__flag__in": flags})
+        for flag, pk in by_group.values_list(f"{grouped}__flag", "pk"):
+            members[flag].add(str(pk))
     return members
+
+
+def _column_of_users() -> str:
+    """Return what the flags' table of users calls a user: Django names it for the project's model."""
+    field: Any = Flag._meta.get_field("users")
+    return str(field.m2m_reverse_field_name())
+
+
+def groups_of_users() -> str | None:
+    """Return the name of the user model's field of groups; None for a model whose users are in none."""
+    for field in get_user_model()._meta.many_to_many:
+        if field.related_model is Group:
+            return field.name
+    return None

@@ -1,14 +1,19 @@
 """The router inside the monolith: each request of a route is decided, and answered by the side that is due."""
 
+import asyncio
+from typing import Any
+
+from asgiref.sync import async_to_sync, iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponseBase
 
 from router import metrics, registry, snapshot
 from router.conf import conf
-from router.csrf import refusal
-from router.diversion import Answered, divert
-from router.exchange import Exchange, GetResponse
+from router.diversion import Answered, diverted
+from router.exchange import Exchange
 from router.metrics import Outcome
-from router.shadowing import shadow
+from router.registry import Match
+from router.shadowing import Shadow
+from router.steps import GetResponse, Steps, by_legacy, carry_out, carry_out_on_loop, in_database, to_the_end
 
 SIDE_HEADER = "X-Strangler-Side"
 REASON_HEADER = "X-Strangler-Reason"
@@ -20,59 +25,68 @@ class StranglerMiddleware:
     """Divert what the plan and the flags divert; leave everything else exactly as it was.
 
     Stands behind the authentication middleware, whose user it shares with the view. A path that belongs to no route
-    costs one look-up in a dictionary.
+    costs one look-up in a dictionary, and on an event loop no change of threads.
     """
 
     sync_capable = True
-    async_capable = False
+    async_capable = True
 
-    def __init__(self, get_response: GetResponse) -> None:
+    def __init__(self, get_response: Any) -> None:
         self.get_response = get_response
+        self._on_loop = iscoroutinefunction(get_response)
+        # Compared off the request path, on threads.
+        self._once_more: GetResponse = async_to_sync(get_response) if self._on_loop else get_response
+        if self._on_loop:
+            markcoroutinefunction(self)
 
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+    def __call__(self, request: HttpRequest) -> Any:
         """Answer by the side that is due."""
         match = registry.match(request.method or "", request.path_info)
         if match is None:
             return self.get_response(request)
+        if self._on_loop:
+            return self._answer_on_loop(request, match)
         exchange = Exchange(request=request, match=match, snapshot=snapshot.current())
-        answered = self._answer(exchange)
-        metrics.record(
-            service=exchange.route.service,
-            route=exchange.route.name,
-            kind=exchange.route.kind,
-            side=answered.side,
-            outcome=answered.outcome,
-            seconds=exchange.elapsed,
-        )
-        _explain(exchange, answered)
-        return answered.response
+        if not exchange.asks_nobody:
+            exchange.look_up()
+        return _finished(exchange, carry_out(self._steps(exchange), self.get_response))
 
-    def _answer(self, exchange: Exchange) -> Answered:
+    async def _answer_on_loop(self, request: HttpRequest, match: Match) -> HttpResponseBase:
+        if not snapshot.at_hand():
+            await asyncio.to_thread(snapshot.current)
+        exchange = Exchange(request=request, match=match, snapshot=snapshot.current())
+        if not exchange.asks_nobody:
+            await carry_out_on_loop(in_database(exchange.look_up), self.get_response)
+        way = carry_out_on_loop(self._steps(exchange), self.get_response)
+        if exchange.decision.side == "extracted":
+            way = to_the_end(way, lambda answered: answered.response.close())
+        return _finished(exchange, await way)
+
+    def _steps(self, exchange: Exchange) -> Steps[Answered]:
         decision = exchange.decision
         if decision.side == "legacy":
-            return self._shadowed(exchange) if decision.shadow else self._by_legacy(exchange)
-        identity = exchange.identity
-        if exchange.credentials_rejected:
-            exchange.note = "credentials-rejected"
-            return self._by_legacy(exchange)
-        forbidden = refusal(exchange.request, identity, keep_body=exchange.body_is_kept)
-        if forbidden is not None:
-            if not exchange.body_is_kept and exchange.request.content_type in FORMS:
-                exchange.note = "csrf-token-unread"  # legacy reads the form, and looks for the token there
-                return self._by_legacy(exchange)
-            exchange.note = "csrf-failed"
-            return Answered(response=forbidden, side="legacy", outcome=Outcome.CLIENT_ERROR)
-        return divert(exchange, self.get_response)
+            return (yield from self._shadowed(exchange) if decision.shadow else _by_legacy(exchange))
+        if exchange.credentials_rejected or not exchange.host_is_ours:
+            exchange.note = "credentials-rejected" if exchange.credentials_rejected else "host-not-allowed"
+            return (yield from _by_legacy(exchange))
+        if exchange.forbidden is None:
+            return (yield from diverted(exchange))
+        if not exchange.body_is_kept and exchange.request.content_type in FORMS:
+            exchange.note = "csrf-token-unread"  # legacy reads the form, and looks for the token there
+            return (yield from _by_legacy(exchange))
+        exchange.note = "csrf-failed"
+        return Answered(response=exchange.forbidden, side="legacy", outcome=Outcome.CLIENT_ERROR)
 
-    def _by_legacy(self, exchange: Exchange) -> Answered:
-        response = self.get_response(exchange.request)
-        return Answered(response=response, side="legacy", outcome=_outcome(response))
-
-    def _shadowed(self, exchange: Exchange) -> Answered:
-        _ = exchange.identity  # first, so that the view takes over what was looked up
-        answered = self._by_legacy(exchange)
-        shadow(exchange, answered.response, self.get_response)
+    def _shadowed(self, exchange: Exchange) -> Steps[Answered]:
+        shadow = Shadow(exchange, self._once_more)
+        answered = yield from _by_legacy(exchange)
+        shadow.compare(answered.response)
         return answered
+
+
+def _by_legacy(exchange: Exchange) -> Steps[Answered]:
+    response = yield from by_legacy(exchange.request)
+    return Answered(response=response, side="legacy", outcome=_outcome(response))
 
 
 def _outcome(response: HttpResponseBase) -> Outcome:
@@ -81,10 +95,21 @@ def _outcome(response: HttpResponseBase) -> Outcome:
     return Outcome.CLIENT_ERROR if response.status_code >= 400 else Outcome.OK
 
 
-def _explain(exchange: Exchange, answered: Answered) -> None:
-    """Tell staff, and everybody while debugging, who answered and why. Never makes the router ask who the client is."""
-    if not (exchange.known_as_staff or conf().debug_headers):
-        return
-    answered.response.headers[SIDE_HEADER] = answered.side
-    reason = exchange.decision.reason
-    answered.response.headers[REASON_HEADER] = f"{reason}; {exchange.note}" if exchange.note else reason
+def _finished(exchange: Exchange, answered: Answered) -> HttpResponseBase:
+    """Count the answer, and tell staff, and everybody while debugging, who gave it and why.
+
+    Never makes the router ask who the client is.
+    """
+    metrics.record(
+        service=exchange.route.service,
+        route=exchange.route.name,
+        kind=exchange.route.kind,
+        side=answered.side,
+        outcome=answered.outcome,
+        seconds=exchange.elapsed,
+    )
+    if exchange.known_as_staff or conf().debug_headers:
+        answered.response.headers[SIDE_HEADER] = answered.side
+        reason = exchange.decision.reason
+        answered.response.headers[REASON_HEADER] = f"{reason}; {exchange.note}" if exchange.note else reason
+    return answered.response

@@ -127,6 +127,11 @@ def current() -> Snapshot:
     return _holder.snapshot
 
 
+def at_hand() -> bool:
+    """Return whether ``current`` answers at once; the first call in a process waits for the first rules."""
+    return bool(_holder.overrides) or _holder.started or _holder.start is None
+
+
 def publish(loaded: Snapshot) -> Snapshot:
     """Make what was loaded the current snapshot, with the next version if it differs from the one before."""
     before = _holder.snapshot

@@ -27,10 +27,17 @@ METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 class BodyStream:
     """A body still arriving; the connection goes back to the pool at its end and nowhere else."""
 
-    def __init__(self, upstream: Upstream, parts: Iterator[bytes], finish: Callable[[bool], None]) -> None:
-        self._upstream = upstream
+    def __init__(
+        self,
+        upstream: Upstream,
+        parts: Iterator[bytes],
+        finish: Callable[[bool], None],
+        wake: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.upstream = upstream
         self._parts = parts
         self._finish: Callable[[bool], None] | None = finish
+        self._wake = wake
         self.on_failure: Callable[[ForwardError], None] | None = None
 
     def __iter__(self) -> "BodyStream":
@@ -44,7 +51,7 @@ class BodyStream:
             raise
         except WireError as error:
             self._end(complete=False)
-            failure = Ambiguous(self._upstream, error.cause, str(error))
+            failure = Ambiguous(self.upstream, error.cause, str(error))
             if self.on_failure is not None:
                 self.on_failure(failure)
             raise failure from error
@@ -52,6 +59,14 @@ class BodyStream:
     def close(self) -> None:
         """Let go of the connection."""
         self._end(complete=False)
+
+    def interrupt(self) -> None:
+        """End the wait of another thread for the next part, which nobody wants any more; then close.
+
+        Closing alone would leave that thread waiting, on a socket whose number may be given to another one.
+        """
+        self.on_failure = None
+        self._wake()
 
     def _end(self, *, complete: bool) -> None:
         finish, self._finish = self._finish, None
@@ -183,7 +198,7 @@ def _response(
             with suppress(OSError):
                 connection.close()
 
-    stream = BodyStream(upstream, read_body(connection, head, deadline), finish)
+    stream = BodyStream(upstream, read_body(connection, head, deadline), finish, connection.wake)
     small = head.length is not None and head.length <= SMALL_BODY
     return UpstreamResponse(
         status=head.status,

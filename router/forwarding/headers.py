@@ -75,9 +75,10 @@ def raw_target(source: HttpRequest | Mapping[str, Any]) -> str:
     (``%2F``) can not be told from a plain one, and needless quoting is lost.
     """
     scope = getattr(source, "scope", None)
-    if isinstance(scope, Mapping) and scope.get("raw_path"):
+    if isinstance(scope, Mapping):
+        path = (scope.get("raw_path") or quote(scope["path"], safe=PATH_SAFE).encode()).partition(b"?")[0]
         query = scope.get("query_string", b"")
-        return _clean((scope["raw_path"] + (b"?" + query if query else b"")).decode("latin-1"))
+        return _clean(_origin_form((path + (b"?" + query if query else b"")).decode("latin-1")))
     environ: Mapping[str, Any] = source.META if isinstance(source, HttpRequest) else source
     raw = environ.get("RAW_URI") or environ.get("REQUEST_URI")
     if raw:
@@ -114,11 +115,20 @@ def _client_fields(source: HttpRequest | Mapping[str, Any], environ: Mapping[str
         pairs: Iterable[tuple[bytes, bytes]] = scope.get("headers", ())
         # A name with an underscore is indistinguishable from one with a hyphen for whoever reads it as an environment
         # variable, so such names do not pass (nginx and gunicorn drop them too).
-        return [(k.decode("latin-1").title(), v.decode("latin-1")) for k, v in pairs if b"_" not in k]
+        fields = [(k.decode("latin-1").title(), v.decode("latin-1")) for k, v in pairs if b"_" not in k]
+        return _one_cookie_field(fields)
     fields = [(_field_name(key), value) for key, value in environ.items() if key.startswith("HTTP_")]
     if content_type := environ.get("CONTENT_TYPE"):
         fields.append(("Content-Type", content_type))
     return fields
+
+
+def _one_cookie_field(fields: Headers) -> Headers:
+    """Join the cookies, which HTTP/2 may send in several fields and HTTP/1.1 may not (RFC 9113, 8.2.3)."""
+    cookies = [value for name, value in fields if name == "Cookie"]
+    if len(cookies) < 2:
+        return fields
+    return [*(field for field in fields if field[0] != "Cookie"), ("Cookie", "; ".join(cookies))]
 
 
 @lru_cache(maxsize=1024)

@@ -1,11 +1,16 @@
 """Give an upstream's answer to Django without losing a header that occurs twice."""
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.http.response import ResponseHeaders
 
+from router.forwarding import threads
+from router.forwarding.client import BodyStream
 from router.forwarding.headers import OURS
 from router.forwarding.messages import Headers, UpstreamResponse
 
@@ -63,11 +68,43 @@ class ForwardedResponse(HttpResponse):
 
 
 class StreamedResponse(StreamingHttpResponse):
-    """An answer that is still arriving, or one without a body whose length nobody may make up."""
+    """An answer that is still arriving, or one without a body whose length nobody may make up.
+
+    Middleware sees an ordinary iterator. A server with an event loop gets the parts as they arrive all the same: one
+    of the service's threads waits for each.
+    """
 
     def __init__(self, parts: Iterable[bytes], status: int, reason: str, fields: Headers) -> None:
         super().__init__(parts, status=status, reason=reason, content_type="-")
         self.headers = ForwardedHeaders(fields)
+        self._arriving = parts if isinstance(parts, BodyStream) else None
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield the parts without holding up the event loop."""
+        content: Any = self.streaming_content
+        arriving = self._arriving
+        if self.is_async:  # middleware has wrapped it
+            async with aclosing(content) as parts:
+                async for part in parts:
+                    yield part
+        elif arriving is None:
+            for part in content:
+                yield part
+        else:
+            following = partial(next, content, None)
+            while (part := await _next_part(arriving, following)) is not None:
+                yield part
+
+
+async def _next_part(arriving: BodyStream, following: Callable[[], Any]) -> Any:
+    """Wait for the next part; if the client hangs up meanwhile, the wait ends before the connection is closed."""
+    pending = threads.run(arriving.upstream.service, following)
+    try:
+        return await asyncio.shield(pending)
+    except asyncio.CancelledError:
+        arriving.interrupt()
+        await asyncio.wait({pending})
+        raise
 
 
 def fields_of(response: UpstreamResponse) -> Headers:

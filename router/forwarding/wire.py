@@ -4,6 +4,7 @@ import re
 import select
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 
@@ -62,6 +63,11 @@ class Connection:
     def close(self) -> None:
         """Close the socket; a second time does no harm."""
         self.sock.close()
+
+    def wake(self) -> None:
+        """Let whoever waits for this connection in another thread find its end."""
+        with suppress(OSError):
+            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)  # not TLS's own, which is not made for two threads
 
     def send_some(self, data: bytes, deadline: float) -> int:
         """Send what the kernel takes at once; an error means that it took nothing."""

@@ -25,7 +25,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from router.idempotency.conf import conf
-from router.idempotency.errors import ClaimLost, KeyInFlight, KeyMalformed, KeyReused
+from router.idempotency.errors import ClaimInTransaction, ClaimLost, KeyInFlight, KeyMalformed, KeyReused
 from router.idempotency.models import IdempotencyKey
 
 HEADER = "Idempotency-Key"
@@ -41,6 +41,14 @@ class Stored:
     status: int
     content_type: str
     body: bytes
+    location: str | None = None
+    """Where a redirect leads; None for other answers."""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Return the header fields of the answer when it is given again."""
+        where = {} if self.location is None else {"Location": self.location}
+        return {"Idempotency-Replayed": "true", **where}
 
 
 @dataclass(kw_only=True)
@@ -55,16 +63,16 @@ class Claim:
     lost: bool = field(default=False)
     """Whether somebody else had taken it over by the time it was to be completed."""
 
-    def complete(self, *, status: int, content_type: str, body: bytes) -> None:
+    def complete(self, *, status: int, content_type: str, body: bytes, location: str | None = None) -> None:
         """Record the answer in the caller's transaction; raise ClaimLost, to roll it back, if we no longer may."""
-        if not self._update(status=status, content_type=content_type, body=body):
+        if not self._update(status=status, content_type=content_type, body=body, location=location):
             raise ClaimLost
         self.pending = False
 
-    def finish(self, *, status: int, content_type: str, body: bytes) -> bool:
+    def finish(self, *, status: int, content_type: str, body: bytes, location: str | None = None) -> bool:
         """Record an answer whose work is over and committed, or changed nothing; return whether the claim was ours."""
         self.pending = False
-        return self._update(status=status, content_type=content_type, body=body)
+        return self._update(status=status, content_type=content_type, body=body, location=location)
 
     def amend(self, *, status: int, content_type: str, body: bytes) -> None:
         """Replace the recorded answer by a fresher one, for those who ask again."""
@@ -105,13 +113,21 @@ def seize(*, scope: str, subject: str, key: str, fingerprint: str | None) -> Cla
 
 
 def fingerprint_of(request: HttpRequest) -> str:
-    """Return the SHA-256 of what the request asks for: method, path and body.
+    """Return the fingerprint of a Django request."""
+    scope: Any = getattr(request, "scope", None)
+    # WSGI servers hand over text that stands for bytes, ASGI servers the bytes themselves.
+    given = None if scope is None else scope.get("query_string")
+    query = request.META.get("QUERY_STRING", "").encode("latin-1", "xmlcharrefreplace") if given is None else given
+    return fingerprint(request.method or "", request.path_info, query, request.body)
+
+
+def fingerprint(method: str, path: str, query: str | bytes, body: bytes) -> str:
+    """Return the SHA-256 of what a request asks for: method, decoded path, query and body.
 
     The same on both sides, wherever each is mounted and whether or not the query was quoted on its way.
     """
-    query = quote(request.META.get("QUERY_STRING", "").encode("latin-1", "xmlcharrefreplace"), safe=string.punctuation)
-    digest = hashlib.sha256(f"{request.method} {quote(request.path_info)}?{query}\n".encode())
-    digest.update(request.body)
+    digest = hashlib.sha256(f"{method} {quote(path)}?{quote(query, safe=string.punctuation)}\n".encode())
+    digest.update(body)
     return digest.hexdigest()
 
 
@@ -126,6 +142,7 @@ def checked_key(key: str) -> str:
 
 def _acquire(scope: str, subject: str, key: str, fingerprint: str | None, *, seize: bool) -> Claim | Stored:
     checked_key(key)
+    _refuse_inside_transaction(_alias())
     holder = conf().holder
     identity = {"scope": scope, "subject": subject, "key": key}
     for _ in range(ROUNDS):
@@ -138,13 +155,27 @@ def _acquire(scope: str, subject: str, key: str, fingerprint: str | None, *, sei
         if fingerprint is not None and row.fingerprint != fingerprint:
             raise KeyReused
         if row.state == IdempotencyKey.State.DONE:
-            return Stored(status=row.status or 200, content_type=row.content_type, body=bytes(row.body or b""))
+            body = bytes(row.body or b"")
+            return Stored(status=row.status or 200, content_type=row.content_type, body=body, location=row.location)
         if row.lease_until > timezone.now() and not (seize and row.holder != holder):
             raise KeyInFlight
         taken = _swap(row, holder)
         if taken is not None:
             return taken
     raise KeyInFlight
+
+
+def _refuse_inside_transaction(alias: str) -> None:
+    """Raise ClaimInTransaction where others could not see the claim before the work; a test case's own is no matter."""
+    connection = connections[alias]
+    if connection.in_atomic_block and not all(
+        getattr(block, "_from_testcase", False) for block in connection.atomic_blocks
+    ):
+        raise ClaimInTransaction(
+            f"A transaction is open in the database {alias!r}, so no idempotency key can be claimed before the work. "
+            "Decorate the view with router.idempotency.views.once, or take it out of ATOMIC_REQUESTS with "
+            "transaction.non_atomic_requests."
+        )
 
 
 def _insert(identity: dict[str, str], fingerprint: str, holder: str, *, taken_over: bool) -> Claim | None:

@@ -38,3 +38,7 @@ class ClaimLost(IdempotencyError):
 
     code = "idempotency_claim_lost"
     retry_after = 1
+
+
+class ClaimInTransaction(StranglerError, RuntimeError):
+    """An idempotency key was to be claimed inside a transaction; that is a mistake in the program, not the client's."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import router, transaction
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from router.idempotency.claims import HEADER, Claim, Stored, claim, fingerprint_of
 from router.idempotency.models import IdempotencyKey
@@ -44,19 +44,26 @@ def run_once(request: HttpRequest, *, scope: str, subject: str, work: Callable[[
     Raises the errors of ``router.idempotency.errors``, and whatever ``work`` raises; the claim then stays on the
     request for ``settle``.
     """
-    held: Claim | Stored | None = getattr(request, CLAIM_ATTRIBUTE, None)
-    if held is None:
-        key = request.headers.get(HEADER)
-        if key is not None:
-            held = claim(scope=scope, subject=subject, key=key, fingerprint=fingerprint_of(request))
+    held = held_for(request, scope=scope, subject=subject)
     if isinstance(held, Stored):
         return Outcome(status=held.status, data=_data_of(held), replayed=True, stored=held)
-    setattr(request, CLAIM_ATTRIBUTE, held)
     with transaction.atomic(using=router.db_for_write(IdempotencyKey)):
         status, data = work()
         if held is not None:
             held.complete(status=status, content_type=JSON, body=encode(data))
     return Outcome(status=status, data=data, claim=held)
+
+
+def held_for(request: HttpRequest, *, scope: str, subject: str) -> Claim | Stored | None:
+    """Claim the request's key unless the router has done so; None without a key. A claim is kept on the request."""
+    held: Claim | Stored | None = getattr(request, CLAIM_ATTRIBUTE, None)
+    if held is None:
+        key = request.headers.get(HEADER)
+        if key is not None:
+            held = claim(scope=scope, subject=subject, key=key, fingerprint=fingerprint_of(request))
+    if not isinstance(held, Stored):
+        setattr(request, CLAIM_ATTRIBUTE, held)
+    return held
 
 
 def has_pending_claim(request: HttpRequest) -> bool:
@@ -65,7 +72,7 @@ def has_pending_claim(request: HttpRequest) -> bool:
     return isinstance(held, Claim) and held.pending
 
 
-def settle(request: HttpRequest, *, status: int, content_type: str, body: bytes) -> None:
+def settle(request: HttpRequest, *, status: int, content_type: str, body: bytes, location: str | None = None) -> None:
     """Record the answer of a request whose work was refused, so that a late twin is refused in the same way.
 
     A server error is not an answer: its key is given back for another try, unless the other side may still be working
@@ -80,7 +87,17 @@ def settle(request: HttpRequest, *, status: int, content_type: str, body: bytes)
     elif status in LATER and HEADER in request.headers:
         held.lapse()
     else:
-        held.finish(status=status, content_type=content_type, body=body)
+        held.finish(status=status, content_type=content_type, body=body, location=location)
+
+
+def kept_of(response: HttpResponseBase) -> dict[str, Any]:
+    """Return what is kept of an answer; of one that streams only that it was given."""
+    return {
+        "status": response.status_code,
+        "content_type": response.get("Content-Type", ""),
+        "body": response.content if isinstance(response, HttpResponse) else b"",
+        "location": response.get("Location"),
+    }
 
 
 def _data_of(stored: Stored) -> Any:

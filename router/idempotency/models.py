@@ -25,6 +25,7 @@ class IdempotencyKey(models.Model):
     status = models.PositiveSmallIntegerField(null=True, blank=True)
     content_type = models.CharField(max_length=255, blank=True)
     body = models.BinaryField(null=True, blank=True)
+    location = models.TextField(null=True, blank=True, help_text="Where a redirect leads.")  # noqa: DJ001
 
     class Meta:
         constraints = (

@@ -7,7 +7,7 @@ from django.core import checks as django_checks
 from django.core.checks import CheckMessage, Error, Warning
 from django.core.management import call_command
 
-from router import checks, registry
+from router import checks, project_checks, registry
 from router.routes import FromPath, KeySource, Route, Visitor
 from router.testing import override_routes
 
@@ -214,22 +214,22 @@ def test_a_source_and_resolvers_that_are(strangler: Any, settings: Any) -> None:
 def test_another_flag_model(settings: Any, model: str | None) -> None:
     settings.WAFFLE_FLAG_MODEL = model
 
-    assert only(checks.check_project(None)).id == "strangler.E009"
+    assert only(project_checks.check_project(None)).id == "strangler.E009"
 
 
 @pytest.mark.parametrize(
     ("middleware", "says"),
     [
-        ([checks.AUTHENTICATION], "lacks"),
-        ([checks.MIDDLEWARE], "does not stand behind"),
-        ([checks.MIDDLEWARE, checks.AUTHENTICATION], "does not stand behind"),
+        ([project_checks.AUTHENTICATION], "lacks"),
+        ([project_checks.MIDDLEWARE], "does not stand behind"),
+        ([project_checks.MIDDLEWARE, project_checks.AUTHENTICATION], "does not stand behind"),
     ],
 )
 def test_a_middleware_that_cannot_work(settings: Any, middleware: list[str], says: str) -> None:
     settings.MIDDLEWARE = middleware
-    error = only(checks.check_project(None))
+    error = only(project_checks.check_project(None))
 
-    assert (error.id, says in error.msg, checks.AUTHENTICATION in (error.hint or "") or says != "lacks") == (
+    assert (error.id, says in error.msg, project_checks.AUTHENTICATION in (error.hint or "") or says != "lacks") == (
         "strangler.E008",
         True,
         True,
@@ -239,7 +239,7 @@ def test_a_middleware_that_cannot_work(settings: Any, middleware: list[str], say
 def test_without_routes_no_middleware_is_needed(settings: Any) -> None:
     settings.MIDDLEWARE = []
     with override_routes():
-        assert checks.check_project(None) == []
+        assert project_checks.check_project(None) == []
     assert registry.routes()
 
 

@@ -171,3 +171,26 @@ class TestRedaction:
     )
     def test_query_parameters(self, path: str, shown: str) -> None:
         assert redact_path(path) == shown
+
+
+class TestForms:
+    """Django draws the token of a form differently each time; that is no difference."""
+
+    FORM = b'<form><input type="hidden" name="csrfmiddlewaretoken" value="%b"><b>%b</b></form>'
+
+    def page(self, token: bytes, text: bytes = b"same", content_type: str = "text/html; charset=utf-8") -> Answer:
+        return Answer(status=200, content_type=content_type, body=self.FORM % (token, text))
+
+    def test_tokens_alone_do_not_differ(self) -> None:
+        assert compare(self.page(b"aB3"), self.page(b"xyz9")) == ()
+
+    def test_what_stands_around_them_does(self) -> None:
+        assert [found.path for found in compare(self.page(b"a", b"one"), self.page(b"b", b"two"))] == ["(body)"]
+
+    def test_a_page_without_its_token_differs(self) -> None:
+        bare = Answer(status=200, content_type="text/html; charset=utf-8", body=b"<form><b>same</b></form>")
+        assert compare(self.page(b"a"), bare)
+
+    def test_only_in_pages(self) -> None:
+        plain = "text/plain"
+        assert compare(self.page(b"a", content_type=plain), self.page(b"b", content_type=plain))

@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -13,8 +14,10 @@ from django.http import HttpRequest
 from django.test import Client, RequestFactory
 from django.utils import timezone
 from rest_framework.authtoken.models import Token
+from rest_framework.viewsets import ViewSet
 
 from legacy_shop.catalog.models import Category
+from router.drf import IdempotentViewMixin, as_response
 from router.idempotency import errors
 from router.idempotency.claims import Claim, Stored, claim, fingerprint_of, seize
 from router.idempotency.conf import check_settings
@@ -132,7 +135,7 @@ class TestFingerprint:
 @pytest.mark.django_db(transaction=True)
 class TestAtomicRequests:
     def test_a_claim_is_never_part_of_a_longer_transaction(self) -> None:
-        with pytest.raises(RuntimeError, match="durable"), transaction.atomic():
+        with pytest.raises(errors.ClaimInTransaction, match=r"idempotency\.views\.once"), transaction.atomic():
             run_once(post(), **SCOPE, work=write)
 
     def test_idempotent_views_stay_out_of_it(self, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,6 +145,15 @@ class TestAtomicRequests:
         answers = [client.post("/api/orders/7/cancel/", headers=headers) for _ in range(2)]
         assert [answer.status_code for answer in answers] == [404, 404]
         assert answers[1]["Idempotency-Replayed"] == "true"
+
+    def test_view_sets_are_idempotent_views_as_well(self) -> None:
+        class Orders(IdempotentViewMixin, ViewSet):
+            def create(self, request: Any) -> Any:
+                return as_response(self.run_once(request, "orders", lambda: (201, {"made": 1})))
+
+        view = Orders.as_view({"post": "create"}, authentication_classes=[], permission_classes=[])
+        request = RequestFactory().post("/", headers={"Idempotency-Key": "k"})
+        assert (view(request).status_code, view._non_atomic_requests) == (201, {"default"})
 
 
 @pytest.mark.django_db(transaction=True)

@@ -12,7 +12,7 @@ from django.test import RequestFactory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router import registry
+from router import registry, seam
 from router.buckets import bucket
 from router.decide import Facts, decide
 from router.exchange import Exchange
@@ -23,6 +23,7 @@ from router.models import Flag
 from router.routes import Asked, FromBody, FromPath, Lookup, Route, Scatter, Visitor
 from router.snapshot import Envelope, FlagRule, Snapshot
 from router.testing import override_routes
+from tests.router.seams import forgotten_afterwards
 
 pytestmark = pytest.mark.django_db
 
@@ -320,3 +321,44 @@ def test_it_reads_the_database_as_it_is_now(monkeypatch: pytest.MonkeyPatch) -> 
     Flag.objects.create(name="orders.reads", percent=3)
 
     assert as_json("GET", "/api/orders/")["requested_percent"] == 3
+
+
+class TestOperations:
+    """What seams call is explained like requests."""
+
+    @pytest.fixture(autouse=True)
+    def touch(self) -> Any:
+        with forgotten_afterwards():
+            operation = seam.write("orders.touch", key=lambda owner: owner)(lambda owner: None)
+            operation.remote(lambda service, owner: None)
+            yield operation
+
+    def test_who_would_carry_it_out(self) -> None:
+        User.objects.bulk_create(User(pk=pk, username=f"u{pk}") for pk in range(1, 60))
+        inside = next(pk for pk in range(1, 60) if bucket("orders", pk) < 10)
+        said = run("SEAM", "orders.touch", "--user", str(inside))
+        assert "the operation orders.touch, a write" in said
+        assert f"{inside} (the owner)" in said
+        assert "extracted [in-envelope]" not in run("SEAM", "orders.touch")
+
+    def test_it_is_what_a_call_decides(self, touch: Any) -> None:
+        User.objects.bulk_create(User(pk=pk, username=f"u{pk}") for pk in range(1, 60))
+        for pk in range(1, 60):
+            said = json.loads(run("SEAM", "orders.touch", "--user", str(pk), "--json"))
+            assert said["side"] == touch.decide(TEN, (pk,), {}).side
+
+    def test_one_that_there_is_not(self) -> None:
+        with pytest.raises(
+            CommandError, match=r"No operation is called orders\.tuch\. There are: orders\.touch"
+        ) as error:
+            run("SEAM", "orders.tuch")
+        assert error.value.returncode == 1
+
+    def test_the_list(self) -> None:
+        out = StringIO()
+        call_command("route", "operations", stdout=out)
+        (line,) = [line for line in out.getvalue().splitlines() if line.startswith("orders.touch")]
+        assert "10 %" in line
+        out = StringIO()
+        call_command("route", "operations", "--json", stdout=out)
+        assert {"orders.touch"} <= {row["operation"] for row in json.loads(out.getvalue())}

@@ -9,9 +9,10 @@ from urllib.parse import urlsplit
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from router.exceptions import StranglerError
-from router.explanation import Explanation, NoRoute, NotAKey, Visitor, explain
-from router.limits import Limits
+from router.explanation import SEAM, Explanation, NoRoute, NotAKey, Visitor, explain, explain_operation
+from router.limits import CHANNEL_OF, Limits, limits
 from router.poller import load
+from router.seam.operations import declared
 from router.steering import people
 
 REFUSED = 1
@@ -19,24 +20,35 @@ USAGE = 2
 
 
 class Command(BaseCommand):
-    help = "Say how requests are routed. `route explain GET /api/orders/7/ --user 42`: who answers it, and why."
+    help = "Say how requests and calls are routed. `route explain GET /api/orders/7/ --user 42`: who answers, and why."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the sub-commands."""
-        commands = parser.add_subparsers(dest="command", required=True, metavar="explain")
+        commands = parser.add_subparsers(dest="command", required=True, metavar="explain|operations")
         explaining = commands.add_parser("explain", help="who would answer a request, and why; nothing is sent")
-        explaining.add_argument("method", metavar="METHOD", help="GET, POST, ...")
-        explaining.add_argument("path", metavar="PATH", help="/api/orders/7/")
-        explaining.add_argument("--user", metavar="ID", help="primary key of the user who asks (default: anonymous)")
+        explaining.add_argument("method", metavar="METHOD", help="GET, POST, ...; SEAM for an operation")
+        explaining.add_argument("path", metavar="PATH", help="/api/orders/7/; or the operation: orders.place")
+        explaining.add_argument(
+            "--user", metavar="ID", help="primary key of the user who asks, or whose data it is (default: anonymous)"
+        )
         explaining.add_argument("--body", metavar="JSON", help="the request's body, where the key stands in it")
         explaining.add_argument("--json", action="store_true", help="print one JSON object")
+        listing = commands.add_parser("operations", help="the operations of seams, and who carries them out now")
+        listing.add_argument("--json", action="store_true", help="print a JSON array")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Explain; exit 1 where there is no such route or user, 2 for arguments that make no sense."""
-        path, body = _path(options["path"]), _body(options["body"])
+        if options["command"] == "operations":
+            self.stdout.write(_operations(as_json=options["json"]))
+            return
+        is_operation = options["method"].upper() == SEAM
+        path, body = options["path"] if is_operation else _path(options["path"]), _body(options["body"])
         try:
             visitor = Visitor.of(options["user"]) if options["user"] is not None else Visitor()
-            found = explain(options["method"], path, snapshot=load(), visitor=visitor, body=body)
+            if is_operation:
+                found = explain_operation(path, snapshot=load(), owner=visitor)
+            else:
+                found = explain(options["method"], path, snapshot=load(), visitor=visitor, body=body)
         except NotAKey as problem:
             raise CommandError(f"--user: {problem}", returncode=USAGE) from None
         except NoRoute as problem:
@@ -69,17 +81,17 @@ def _body(given: str | None) -> Mapping[str, Any] | None:
 
 def _table(found: Explanation, visitor: Visitor) -> str:
     who = "an anonymous visitor" if visitor.subject is None else f"user {visitor.subject}"
-    limits, decision = found.limits, found.decision
+    allowed, decision = found.limits, found.decision
     rows = (
-        ("route", f"{found.route}, a {found.route.kind}, declared in {os.path.relpath(found.route.origin)}"),
+        ("route", _declared(found)),
         ("key", _key(found)),
         ("bucket", "none" if decision.bucket is None else str(decision.bucket)),
         (
             "envelope",
-            f"{limits.envelope} % of {limits.channel}, by {limits.step}{' (paused)' if limits.paused else ''}",
+            f"{allowed.envelope} % of {allowed.channel}, by {allowed.step}{' (paused)' if allowed.paused else ''}",
         ),
-        ("flag", _flag(limits)),
-        ("percent", f"requested {limits.requested} %, effective {limits.effective} %: {limits.why}"),
+        ("flag", _flag(allowed)),
+        ("percent", f"requested {allowed.requested} %, effective {allowed.effective} %: {allowed.why}"),
         ("shadow", f"{'yes' if decision.shadow else 'no'} ({found.shadow_limits.effective} % of reads are shadowed)"),
         ("answer", f"{decision.side} [{decision.reason}]: {decision.detail}"),
     )
@@ -87,7 +99,40 @@ def _table(found: Explanation, visitor: Visitor) -> str:
     return "\n".join((f"{found.method} {found.path} by {who}", *lines))
 
 
+def _declared(found: Explanation) -> str:
+    what = f"the operation {found.path}" if found.method == SEAM else str(found.route)
+    return f"{what}, a {found.route.kind}, declared in {os.path.relpath(found.route.origin)}"
+
+
+def _operations(*, as_json: bool) -> str:
+    """List the operations with what is effective for each."""
+    rules = load()
+    rows = []
+    for operation in declared():
+        allowed = limits(operation.route.service, CHANNEL_OF[operation.kind], rules)
+        remote = operation.remote_function
+        rows.append(
+            {
+                "operation": operation.label,
+                "kind": operation.kind.value,
+                "effective_percent": allowed.effective,
+                "legacy": os.path.relpath(operation.origin),
+                "remote": None if remote is None else f"{remote.__module__}.{remote.__qualname__}",
+            }
+        )
+    if as_json:
+        return json.dumps(rows)
+    lines = [
+        f"{row['operation']:<28} {row['kind']:<6} {row['effective_percent']:>3} %  {row['legacy']}"
+        f"  ->  {row['remote'] or 'nothing yet'}"
+        for row in rows
+    ]
+    return "\n".join(lines) or "No operation is declared. docs/seam.md says how."
+
+
 def _key(found: Explanation) -> str:
+    if found.method == SEAM:
+        return "none" if found.key is None else f"{found.key} (the owner)"
     if found.route.key is None:
         return "none; the route declares no key"
     source = found.route.key.describe()
@@ -100,11 +145,11 @@ def _key(found: Explanation) -> str:
     return text
 
 
-def _flag(limits: Limits) -> str:
-    if not limits.has_flag:
-        return f"{limits.flag_name}: none, so no limit inside of the envelope"
-    rule = limits.rule
+def _flag(allowed: Limits) -> str:
+    if not allowed.has_flag:
+        return f"{allowed.flag_name}: none, so no limit inside of the envelope"
+    rule = allowed.rule
     if rule.everyone is not None:
-        return f"{limits.flag_name}: {'on' if rule.everyone else 'off'} for everyone"
+        return f"{allowed.flag_name}: {'on' if rule.everyone else 'off'} for everyone"
     besides = people(rule)
-    return f"{limits.flag_name}: {limits.requested} %{f', and {besides}' if besides else ''}"
+    return f"{allowed.flag_name}: {allowed.requested} %{f', and {besides}' if besides else ''}"
