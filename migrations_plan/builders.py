@@ -1,11 +1,12 @@
 """The standard phases as tables: who may be diverted in each step, what is done, what must hold."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from migrations_plan.gates import BreakerClosed, Gate, ShadowMatchRate, UpstreamErrorRate, UpstreamHealthy
 from migrations_plan.operations import CheckUpstream, EnsureFlags, Operation, SetEnvelope
 from migrations_plan.plan import Phase, Step
+from migrations_plan.receivers import ReceiversHandled
 
 PERCENTAGES = (1, 10, 50, 100)
 ENTER: tuple[Operation, ...] = (CheckUpstream(), EnsureFlags(), SetEnvelope())
@@ -58,8 +59,12 @@ def shared(
     reads: Iterable[int] = PERCENTAGES,
     writes: Iterable[int] = PERCENTAGES,
     gates: SharedGates = DEFAULT_GATES,
+    receivers: ReceiversHandled | None = None,
 ) -> Phase:
-    """Return the phase in which the service works on the monolith's own database."""
+    """Return the phase in which the service works on the monolith's own database.
+
+    ``receivers`` has to hold before the first write is diverted: from then on signals are sent for some orders only.
+    """
     compare = Step(
         name="shared.shadow",
         title="legacy answers; reads are copied to the service and compared",
@@ -90,4 +95,7 @@ def shared(
         )
         for percent in writes
     ]
-    return Phase(name="shared", title="A service on the shared database", steps=(compare, *read, *write))
+    before = [compare, *read]
+    if receivers is not None:
+        before[-1] = replace(before[-1], gates=(*before[-1].gates, receivers))
+    return Phase(name="shared", title="A service on the shared database", steps=(*before, *write))

@@ -1,12 +1,14 @@
 """What must hold before a step is left, each measured with a minimum of samples and a date."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from math import ceil, sqrt
 from typing import Any, Protocol
+
+from migrations_plan.listeners import Inventory
 
 CONFIDENCE_Z = 1.645
 """One-sided 95 % confidence."""
@@ -71,6 +73,14 @@ class Measurements(Protocol):
 
     def health(self, service: str, store: str) -> HealthReport:
         """Ask the upstream whether it is ready."""
+        ...
+
+    def receivers(self, models: Sequence[str], signals: Sequence[str]) -> Inventory:
+        """Return who listens in this process to signals of these models, and to these signals."""
+        ...
+
+    def event_handlers(self) -> frozenset[str]:
+        """Return the names of this program's handlers of integration events."""
         ...
 
 

@@ -1,11 +1,13 @@
 """The real numbers for gates: what the router measured."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from django.utils import timezone
 
 from migrations_plan.gates import Calls, Comparisons, HealthReport
+from migrations_plan.listeners import Inventory, inventory
+from migrations_plan.sync.events.handlers import handlers
 from router import api
 from router.exceptions import StranglerError
 
@@ -60,3 +62,11 @@ class RouterMeasurements:
         except StranglerError as error:
             return HealthReport(ok=False, detail=str(error))
         return HealthReport(ok=found.ok, detail=f"{found.detail}.")
+
+    def receivers(self, models: Sequence[str], signals: Sequence[str]) -> Inventory:
+        """Return who listens in this process; the command and the admin see what the shop's own processes see."""
+        return inventory(models, signals)
+
+    def event_handlers(self) -> frozenset[str]:
+        """Return the names of the handlers that this program declares."""
+        return frozenset(handler.name for handler in handlers())

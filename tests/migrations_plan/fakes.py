@@ -1,6 +1,6 @@
 """Measurements that tests set by hand, and plans small enough to read."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 from migrations_plan.builders import monolith
 from migrations_plan.executor import Executor, Orders
 from migrations_plan.gates import Calls, Comparisons, Gate, HealthReport, Measurements, Outcome, Subject
+from migrations_plan.listeners import Inventory
 from migrations_plan.operations import Context, Operation, Passage, SetEnvelope
 from migrations_plan.plan import Phase, Plan, Step
 from migrations_plan.recorder import Recorder
@@ -27,6 +28,8 @@ class FakeMeasurements:
     breaker_states: dict[str, str] = field(default_factory=dict)
     ready: HealthReport = field(default_factory=lambda: HealthReport(ok=True, detail="ready"))
     asked_since: list[datetime] = field(default_factory=list)
+    listening: Inventory = field(default_factory=lambda: Inventory(inspected=1))
+    handlers: frozenset[str] = frozenset()
 
     def now(self) -> datetime:
         return self.present or datetime.now(UTC)
@@ -44,6 +47,12 @@ class FakeMeasurements:
 
     def health(self, service: str, store: str) -> HealthReport:
         return self.ready
+
+    def receivers(self, models: Sequence[str], signals: Sequence[str]) -> Inventory:
+        return self.listening
+
+    def event_handlers(self) -> frozenset[str]:
+        return self.handlers
 
 
 def plenty() -> FakeMeasurements:

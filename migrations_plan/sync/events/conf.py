@@ -1,0 +1,85 @@
+"""Settings of events, from ``settings.STRANGLER_EVENTS``, read when they are needed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+SETTING = "STRANGLER_EVENTS"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventSettings:
+    """Who this program is among those that exchange events, and how patiently they are delivered."""
+
+    consumer: str = ""
+    """The inbox that this program serves; empty: it handles nothing."""
+    consumers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Who gets which events, as topics with ``*`` for one word and ``#`` for any: known to whoever relays."""
+    stream: str = "default"
+    """Names the database that holds this program's outbox; programs that share the database share the name."""
+    exchange: str = "strangler.events"
+    celery_app: str = ""
+    """Dotted path of the Celery application that events go through; empty: the current one."""
+    resend_seconds: float = 10.0
+    """An event that was not acknowledged is sent again after this, then after twice this, and so on."""
+    max_resend_seconds: float = 300.0
+    max_attempts: int = 8
+    """A handler that failed so often is given up until somebody retries it."""
+    lease_seconds: float = 60.0
+    """A handler with effects outside of the database may take this long before another worker tries in its place."""
+    keep_days: float = 7.0
+    """For how long delivered events are remembered; a duplicate that comes later than this is dropped by its age."""
+
+
+def conf() -> EventSettings:
+    """Return the settings as they are now; raise ImproperlyConfigured for a key or a value that means nothing."""
+    given = dict(getattr(settings, SETTING, {}))
+    known = {item.name.upper(): item for item in fields(EventSettings)}
+    values: dict[str, Any] = {}
+    for name, value in given.items():
+        if name not in known:
+            raise ImproperlyConfigured(f"{SETTING} has a key {name!r}, which means nothing. Known: {', '.join(known)}.")
+        values[name.lower()] = _READERS[known[name].type](name, value)
+    return EventSettings(**values)
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ImproperlyConfigured(f"{SETTING}[{name!r}] is {value!r}, which is not a text.")
+    return value
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+        raise ImproperlyConfigured(f"{SETTING}[{name!r}] is {value!r}, which is not a number above zero.")
+    return float(value)
+
+
+def _whole(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+        raise ImproperlyConfigured(f"{SETTING}[{name!r}] is {value!r}, which is not a whole number above zero.")
+    return value
+
+
+def _consumers(name: str, value: Any) -> Mapping[str, tuple[str, ...]]:
+    if not isinstance(value, Mapping):
+        raise ImproperlyConfigured(f'{SETTING}[{name!r}] is {value!r}. Use a dictionary: {{"shop": ["orders.#"]}}.')
+    read: dict[str, tuple[str, ...]] = {}
+    for consumer, topics in value.items():
+        if isinstance(topics, str) or not topics or not all(isinstance(topic, str) and topic for topic in topics):
+            raise ImproperlyConfigured(
+                f'{SETTING}[{name!r}][{consumer!r}] is {topics!r}. Use a list of topics: ["orders.#"].'
+            )
+        read[str(consumer)] = tuple(topics)
+    return read
+
+
+_READERS: dict[Any, Any] = {
+    str: _text,
+    float: _number,
+    int: _whole,
+    Mapping[str, tuple[str, ...]]: _consumers,
+}
