@@ -6,7 +6,7 @@ from typing import Any
 
 from celery import Celery
 
-from legacy_shop import embedded_broker
+from migrations_plan.sync import embedded_broker
 
 BROKER_FOLDERS = ("data_folder_in", "data_folder_out", "control_folder")
 """Where the embedded broker, which is a directory, keeps messages and queue bindings."""

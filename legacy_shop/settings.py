@@ -4,7 +4,9 @@ import os
 from pathlib import Path
 
 from celery.schedules import crontab
+from kombu import Queue
 
+from migrations_plan.sync.events.topology import event_queues
 from router.service import environment
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -29,6 +31,7 @@ INSTALLED_APPS = [
     "router",
     "router.idempotency",
     "migrations_plan",
+    "migrations_plan.sync.events",
     "legacy_shop.accounts",
     "legacy_shop.catalog",
     "legacy_shop.cart",
@@ -44,9 +47,9 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "router.middleware.StranglerMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "router.middleware.StranglerMiddleware",
 ]
 
 ROOT_URLCONF = os.environ.get("SHOP_URLCONF", "legacy_shop.urls")
@@ -83,7 +86,7 @@ STATIC_ROOT = VAR_DIR / "static"
 SERVE_STATIC = environment.flag("SHOP_SERVE_STATIC", default=True)
 
 DEFAULT_FROM_EMAIL = "shop@example.com"
-EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+EMAIL_BACKEND = "legacy_shop.mailbox.MailboxBackend"
 EMAIL_FILE_PATH = VAR_DIR / "mail"
 
 REST_FRAMEWORK = {
@@ -118,6 +121,13 @@ STRANGLER = {
     "DEBUG_HEADERS": environment.flag("STRANGLER_DEBUG_HEADERS", default=False),
 }
 STRANGLER_IDEMPOTENCY = {"HOLDER": "legacy"}
+EVENT_TOPICS = ["orders.#"]
+STRANGLER_EVENTS = {
+    "CONSUMER": "shop",
+    "CONSUMERS": {"shop": EVENT_TOPICS},
+    "CELERY_APP": "legacy_shop.celery.app",
+    "LEASE_SECONDS": float(os.environ.get("SHOP_EVENTS_LEASE_SECONDS", "60")),
+}
 
 # --- payments ----------------------------------------------------------------------------------------------
 PAYMENT_PROVIDER_URL = os.environ.get("PAYMENT_PROVIDER_URL", "http://127.0.0.1:8109")
@@ -126,9 +136,12 @@ PAYMENT_PROVIDER_TIMEOUT = float(os.environ.get("PAYMENT_PROVIDER_TIMEOUT", "2.0
 # --- Celery ------------------------------------------------------------------------------------------------
 CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL", "embedded://")
 CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_QUEUES = [Queue("celery"), *event_queues("shop", EVENT_TOPICS)]
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+if CELERY_BROKER_URL.startswith("amqp"):
+    CELERY_BROKER_TRANSPORT_OPTIONS = {"confirm_publish": True}
 if CELERY_BROKER_URL.startswith("embedded:"):  # the embedded broker: a folder, nothing to install
     CELERY_BROKER_TRANSPORT_OPTIONS = {
         "data_folder_in": str(VAR_DIR / "broker" / "messages"),
@@ -143,6 +156,9 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 2.0,  # seconds
         "options": {"expires": 10.0},  # hints that nobody took in time are worth nothing: the next one says the same
     },
+    "relay events": {"task": "strangler_events.relay", "schedule": 1.0, "options": {"expires": 5.0}},
+    "handle events": {"task": "strangler_events.work", "schedule": 1.0, "options": {"expires": 5.0}},
+    "forget old events": {"task": "strangler_events.purge", "schedule": crontab(hour="4", minute="20")},
     "expire unpaid orders": {"task": "orders.expire_unpaid_orders", "schedule": crontab(hour="3", minute="30")},
     "forget old rows": {"task": "backoffice.forget_old_rows", "schedule": crontab(hour="4", minute="10")},
 }

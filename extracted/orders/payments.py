@@ -1,11 +1,15 @@
 """Hand a committed payment attempt to the monolith, which alone talks to the payment provider."""
 
 import logging
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import requests
 from django.conf import settings
 
+from extracted.orders.domain.order import AttemptKind, AttemptState
 from router.identity import HEADER, Identity
 from router.identity.tokens import issue
 from router.service.conf import conf
@@ -15,8 +19,23 @@ logger = logging.getLogger(__name__)
 AUDIENCE = "monolith"
 
 
-def run_attempt(provider_key: UUID) -> str | None:
-    """Ask the monolith to run the attempt and return its state, None if it gave no answer in time.
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What became of an attempt that was run."""
+
+    kind: AttemptKind
+    state: AttemptState
+    settled_at: datetime | None
+
+    @property
+    def paid_at(self) -> datetime | None:
+        """Return when the money of the order arrived, None if it did not."""
+        charged = self.kind is AttemptKind.CHARGE and self.state is AttemptState.SUCCEEDED
+        return self.settled_at if charged else None
+
+
+def run_attempt(provider_key: UUID) -> Run | None:
+    """Ask the monolith to run the attempt and return what became of it, None if it gave no answer in time.
 
     Never call this in a transaction. No answer is no harm: the attempt is open in the ledger, and the monolith's
     settle task finds it there.
@@ -29,8 +48,16 @@ def run_attempt(provider_key: UUID) -> str | None:
             session.trust_env = False
             answer = session.post(url, headers={HEADER: token}, timeout=settings.SHOP_INTERNAL_TIMEOUT)
         answer.raise_for_status()
-        state = answer.json()["state"]
+        return _run(answer.json())
     except (requests.RequestException, ValueError, KeyError, TypeError) as error:
         logger.warning("Payment attempt %s stays open: %s did not run it (%s).", provider_key, url, error)
         return None
-    return str(state)
+
+
+def _run(said: dict[str, Any]) -> Run:
+    at = said["settled_at"]
+    return Run(
+        kind=AttemptKind(said["kind"]),
+        state=AttemptState(said["state"]),
+        settled_at=None if at is None else datetime.fromisoformat(at),
+    )

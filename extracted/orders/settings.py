@@ -40,6 +40,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "router.idempotency",
+    "migrations_plan.sync.events",
 ]
 
 # --- requests ----------------------------------------------------------------------------------------------

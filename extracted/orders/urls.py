@@ -5,7 +5,7 @@ from django.urls import path
 from drf_spectacular.views import SpectacularAPIView
 
 from extracted.orders import health
-from extracted.orders.api import views
+from extracted.orders.api import internal, views
 from extracted.orders.faults import faults_view
 
 urlpatterns = [
@@ -15,6 +15,9 @@ urlpatterns = [
     path("api/orders/<int:order_id>/address/", views.OrderAddressView.as_view()),
     path("api/staff/orders/", views.StaffOrderListView.as_view()),
     path("api/staff/orders/<int:order_id>/", views.StaffOrderDetailView.as_view()),
+    path("internal/orders/<int:order_id>/paid/", internal.PaidView.as_view()),
+    path("internal/orders/<int:order_id>/expire/", internal.ExpireView.as_view()),
+    path("internal/orders/sold-lines/", internal.SoldLinesView.as_view()),
     path("api/schema/", SpectacularAPIView.as_view(authentication_classes=[], permission_classes=[])),
     path("health/", health.live),
     path("health/ready/", health.ready),

@@ -12,6 +12,7 @@ from django.db import IntegrityError, transaction
 from legacy_shop.accounts.models import Address
 from legacy_shop.backoffice.demo_customers import Newcomer, create_customers
 from legacy_shop.backoffice.history import Purchase
+from legacy_shop.backoffice.moved import refuse_if_moved
 from legacy_shop.catalog.models import Category, Product, Stock
 from legacy_shop.orders.models import Order, OrderLine
 
@@ -52,6 +53,7 @@ def refuse_if_loaded() -> None:
 
 def load(purchases: Sequence[Purchase], *, progress: Callable[[int], object]) -> Loaded:
     """Insert the purchases in one transaction and report the lines done through ``progress``."""
+    refuse_if_moved()
     try:
         with transaction.atomic():
             refuse_if_loaded()

@@ -12,6 +12,7 @@ from rest_framework.authtoken.models import Token
 from legacy_shop.accounts.models import Address
 from legacy_shop.backoffice import seed_plan
 from legacy_shop.backoffice.demo_customers import BATCH, Newcomer, create_customers, token_key
+from legacy_shop.backoffice.moved import refuse_if_moved
 from legacy_shop.backoffice.seed_plan import CustomerSeed, OrderSeed, ProductSeed, Size
 from legacy_shop.cart.models import Cart, CartLine
 from legacy_shop.catalog.models import Category, Product, Stock
@@ -57,6 +58,8 @@ def seed(size: Size, *, progress: Progress) -> Seeded:
     with transaction.atomic():
         if _is_there(size):
             return Seeded(products=0, customers=0, orders=0, carts=0, admin=_create_admin())
+        if size.orders:
+            refuse_if_moved()
         products = _create_products(seed_plan.products(size), progress)
         planned = seed_plan.customers(size)
         buyers = _create_customers(planned, namespace=f"seed-{size.seed}", progress=progress)

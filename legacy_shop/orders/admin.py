@@ -1,17 +1,22 @@
 """Orders in the back office. Whatever changes one goes the way customers' own requests go."""
 
+from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
+from django.db import transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
+from legacy_shop.errors import ShopError
 from legacy_shop.ledger_admin import ReadOnlyInline
-from legacy_shop.orders.exceptions import NotCancellable, NotChangeable
 from legacy_shop.orders.models import Order, OrderLine
-from legacy_shop.orders.services import BEFORE_SHIPPING, ShipTo, cancel_order, change_address
+from legacy_shop.orders.operations import cancel as cancel_order
+from legacy_shop.orders.operations import change_address
+from legacy_shop.orders.services import BEFORE_SHIPPING
 from legacy_shop.payments.ledger import payment_state
 from legacy_shop.payments.models import PaymentAttempt
+from router.exceptions import StranglerError
 
 SHIP_FIELDS = ("ship_name", "ship_street", "ship_city", "ship_postcode", "ship_country")
 
@@ -75,14 +80,30 @@ class OrderAdmin(admin.ModelAdmin):
         return payment_state(order.payment_attempts.all())
 
     def save_model(self, request: HttpRequest, obj: Order, form: Any, change: bool) -> None:
-        """Send the order elsewhere, if it is still here."""
-        if not form.changed_data:
-            return
-        place = {name.removeprefix("ship_"): form.cleaned_data[name] for name in SHIP_FIELDS}
+        """Send the order elsewhere once the page's transaction is over: a seam may not be called in one."""
+        if form.changed_data:
+            place = {name.removeprefix("ship_"): form.cleaned_data[name] for name in SHIP_FIELDS}
+            said = self.construct_change_message(request, form, [], False)
+            transaction.on_commit(partial(self._send_elsewhere, request, obj, place, said))
+
+    def _send_elsewhere(self, request: HttpRequest, order: Order, place: dict[str, str], said: Any) -> None:
         try:
-            change_address(obj.pk, ShipTo(**place))
-        except NotChangeable as error:
+            change_address(order.customer_id, order.pk, place)
+        except (ShopError, StranglerError) as error:
             messages.error(request, str(error))
+        else:
+            super().log_change(request, order, said)
+            messages.success(request, f"Order {order.number} goes to the new address.")
+
+    def log_change(self, request: HttpRequest, obj: Order, message: Any) -> Any:
+        """Leave the log to what is done afterwards: until then nothing has changed."""
+        return None
+
+    def response_change(self, request: HttpRequest, obj: Order) -> HttpResponse:
+        """Go on without saying that anything was changed; what is done afterwards says that."""
+        if "_continue" in request.POST:
+            return HttpResponseRedirect(request.path)
+        return self.response_post_save_change(request, obj)
 
     @admin.action(description="Cancel, and refund what was paid", permissions=("change",))
     def cancel(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
@@ -90,12 +111,12 @@ class OrderAdmin(admin.ModelAdmin):
         cancelled = 0
         for order in queryset.order_by("pk"):
             try:
-                cancel_order(order.pk)
-            except NotCancellable as error:
+                cancel_order(order.customer_id, order.pk)
+            except (ShopError, StranglerError) as error:
                 messages.error(request, str(error))
             else:
                 cancelled += 1
-                self.log_change(request, order, "Cancelled.")
+                super().log_change(request, order, "Cancelled.")
         if cancelled:  # the provider is not called from here: a slow one would hold up a long selection
             many = "s" if cancelled > 1 else ""
             messages.success(request, f"{cancelled} order{many} cancelled. Refunds are made by the settling task.")

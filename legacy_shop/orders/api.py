@@ -12,12 +12,12 @@ from rest_framework.response import Response
 from legacy_shop.accounts.api_serializers import ShipToSerializer
 from legacy_shop.api_schema import IDEMPOTENCY_KEY, PAGE, DetailSerializer, RefusalSerializer, page_of
 from legacy_shop.api_support import ShopAPIView, page_document
-from legacy_shop.cart.services import locked_lines_of
 from legacy_shop.orders.api_serializers import OrderSerializer, PlaceOrderSerializer
 from legacy_shop.orders.documents import fresh_document, order_document, with_parts
-from legacy_shop.orders.exceptions import EmptyCart, UnknownOrder
+from legacy_shop.orders.exceptions import UnknownOrder
 from legacy_shop.orders.models import Order
-from legacy_shop.orders.services import LineRequest, ShipTo, address_of, cancel_order, change_address, place_order
+from legacy_shop.orders.services import ShipTo, cancel_order, change_address
+from legacy_shop.orders.wishes import place_wish
 from legacy_shop.payments.services import run_due_attempts
 from router.drf import IdempotentViewMixin, as_response
 from router.idempotency.guard import Outcome
@@ -64,7 +64,7 @@ class OrdersView(IdempotentViewMixin, ShopAPIView):
         wish = placement.validated_data
 
         def work() -> tuple[int, dict[str, Any]]:
-            return status.HTTP_201_CREATED, order_document(_place(request.user, wish))
+            return status.HTTP_201_CREATED, order_document(place_wish(request.user, wish))
 
         return as_response(paid_up(self.run_once(request, SCOPE, work)))
 
@@ -116,24 +116,3 @@ class AddressView(IdempotentViewMixin, ShopAPIView):
             return status.HTTP_200_OK, order_document(change_address(order_id, ship_to, customer=request.user))
 
         return as_response(self.run_once(request, SCOPE, work))
-
-
-def _place(customer: User, wish: dict[str, Any]) -> Order:
-    """Place the order that a valid request describes, inside the transaction of its idempotency key."""
-    choice = wish["address"]
-    entry = address_of(customer, choice) if isinstance(choice, int) else None
-    if wish["cart"]:
-        lines = [LineRequest(line.product_id, line.quantity) for line in locked_lines_of(customer)]
-        if not lines:
-            raise EmptyCart("The cart is empty.")
-    else:
-        lines = [LineRequest(line["product"], line["quantity"]) for line in wish["lines"]]
-    return place_order(
-        customer=customer,
-        lines=lines,
-        ship_to=ShipTo(**choice) if entry is None else ShipTo.of(entry),
-        shipping_address=entry,
-        note=wish["note"],
-        card=wish["payment"]["card"] if wish["payment"] else None,
-        empty_cart=wish["cart"],
-    )

@@ -67,6 +67,9 @@ class PlaceOrderSerializer(serializers.Serializer):
     address = AddressChoiceField()
     note = serializers.CharField(required=False, default="", allow_blank=True, max_length=500)
     payment = CardSerializer(required=False, allow_null=True, default=None)
+    expected_total = serializers.DecimalField(
+        max_digits=12, decimal_places=2, required=False, allow_null=True, default=None
+    )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Refuse an order of nothing, and one of two things."""

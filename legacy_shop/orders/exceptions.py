@@ -7,6 +7,10 @@ class UnknownOrder(Missing):
     """No Order matches the given query."""
 
 
+class UnknownPage(Missing):
+    """Invalid page."""
+
+
 class UnknownProduct(Invalid):
     """A product that was ordered does not exist or is not sold any more."""
 
@@ -29,6 +33,12 @@ class OutOfStock(Refused):
     """There is less on hand than was ordered."""
 
     code = "out_of_stock"
+
+
+class CartChanged(Refused):
+    """The cart or its prices have changed."""
+
+    code = "cart_changed"
 
 
 class NotCancellable(Refused):

@@ -1,6 +1,7 @@
 """Expire unpaid orders in bulk, in the raw SQL of a night job that has been there for years.
 
-No signal is sent and no mail written: the rows change underneath everything that listens to the ORM.
+No event is published and no mail written: the rows change underneath everything that listens. The SQL takes the orders
+whose writes stay in the monolith; the others are left to ``nightly``, which asks for each of them.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,9 @@ from typing import Any
 from django.db import connection, transaction
 from django.utils import timezone
 
+from legacy_shop.orders.exceptions import UnknownOrder
 from legacy_shop.orders.models import Order
+from router import seam
 
 BATCH = 200
 """Orders per transaction: few enough that nobody waits long for their rows."""
@@ -48,17 +51,33 @@ def expirable(older_than: timedelta) -> ExpiryReport:
     return ExpiryReport(orders=rows[0][0], pieces=int(rows[0][1]))
 
 
-def expire_unpaid(
-    older_than: timedelta, *, progress: Callable[[ExpiryReport], None] | None = None, batch: int = BATCH
+def expire_ours(
+    before: datetime, *, progress: Callable[[ExpiryReport], None] | None = None, batch: int = BATCH
 ) -> ExpiryReport:
-    """Expire pending orders that are older and were never charged, and give their stock back, batch by batch."""
-    before = timezone.now() - older_than
+    """Expire what is older, was never charged and is written here, and give its stock back, batch by batch."""
     report = ExpiryReport(orders=0, pieces=0)
     for done in _batches(before, batch):
         report += done
         if progress is not None:
             progress(done)
     return report
+
+
+def expire_one(order_id: int, before: datetime) -> ExpiryReport:
+    """Expire one order if it is older and was never charged, in the caller's transaction. Raises UnknownOrder."""
+    if not Order.objects.select_for_update().filter(pk=order_id).values_list("pk", flat=True):
+        raise UnknownOrder
+    return _expire([order_id], before)
+
+
+def written_elsewhere(before: datetime) -> list[tuple[int, int]]:
+    """Return customer and id of the orders to expire that the monolith does not write, by id."""
+    ours, parameters = seam.owned_here_sql("orders", "o.customer_id")
+    rows = _rows(
+        f"SELECT o.customer_id, o.id FROM orders_order o WHERE {UNPAID} AND NOT ({ours}) ORDER BY o.id",
+        [Order.Status.PENDING.value, _moment(before), *parameters],
+    )
+    return [(row[0], row[1]) for row in rows]
 
 
 def _batches(before: datetime, size: int) -> Iterator[ExpiryReport]:
@@ -77,9 +96,10 @@ def _batches(before: datetime, size: int) -> Iterator[ExpiryReport]:
 def _lock_candidates(before: datetime, last: int, size: int) -> list[int]:
     """Return the next candidates, locked; those that somebody else holds are passed over until the next night."""
     lock = "FOR UPDATE OF o SKIP LOCKED" if connection.features.has_select_for_update_skip_locked else ""
+    ours, parameters = seam.owned_here_sql("orders", "o.customer_id")
     rows = _rows(
-        f"SELECT o.id FROM orders_order o WHERE o.id > %s AND {UNPAID} ORDER BY o.id LIMIT %s {lock}",
-        [last, Order.Status.PENDING.value, _moment(before), size],
+        f"SELECT o.id FROM orders_order o WHERE o.id > %s AND {UNPAID} AND {ours} ORDER BY o.id LIMIT %s {lock}",
+        [last, Order.Status.PENDING.value, _moment(before), *parameters, size],
     )
     return [row[0] for row in rows]
 

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from functools import partial
 
 from django.contrib.auth.models import User
 from django.db import transaction
@@ -19,7 +18,9 @@ from django.utils import timezone
 from legacy_shop.accounts.models import Address
 from legacy_shop.cart.services import empty
 from legacy_shop.catalog.models import Product, Stock
+from legacy_shop.orders.events import OrderCancelled, OrderPaid, OrderPlaced
 from legacy_shop.orders.exceptions import (
+    CartChanged,
     NotCancellable,
     NotChangeable,
     OrderTooLarge,
@@ -29,8 +30,8 @@ from legacy_shop.orders.exceptions import (
     UnknownProduct,
 )
 from legacy_shop.orders.models import Order, OrderLine
-from legacy_shop.orders.signals import order_cancelled, order_paid, order_placed
 from legacy_shop.payments import ledger
+from migrations_plan.sync.events import bus
 
 BEFORE_SHIPPING = (Order.Status.PENDING, Order.Status.PAID)
 """The states in which the parcel has not left and everything about it can still change."""
@@ -95,10 +96,12 @@ def place_order(
     note: str = "",
     card: str | None = None,
     empty_cart: bool = False,
+    expected_total: Decimal | None = None,
 ) -> Order:
     """Take stock, write the order and open its charge, all or nothing; the provider is called after the commit.
 
-    Raises UnknownProduct, OutOfStock or OrderTooLarge. The caller runs the charge with ``run_due_attempts``.
+    Raises UnknownProduct, OutOfStock or OrderTooLarge, and CartChanged at another total than expected. The caller runs
+    the charge with ``run_due_attempts``.
     """
     now = timezone.now()
     with transaction.atomic():
@@ -107,6 +110,8 @@ def place_order(
         total = sum((row.amount for row in rows), start=Decimal(0))
         if total > HIGHEST_TOTAL:
             raise OrderTooLarge
+        if expected_total not in {None, total}:
+            raise CartChanged
         _take_stock(lines, products)
         order = Order.objects.create(
             number=_new_number(now),
@@ -122,7 +127,7 @@ def place_order(
         OrderLine.objects.bulk_create(rows)
         if empty_cart:
             empty(customer)
-        transaction.on_commit(partial(order_placed.send_robust, sender=Order, order=order))
+        bus.emit(OrderPlaced(order))
         if not total:
             _settle_free(order, now)
         elif card:
@@ -145,7 +150,18 @@ def cancel_order(order_id: int, *, customer: User | None = None) -> Order:
         Order.objects.filter(pk=order.pk).update(status=order.status, closed_at=now)
         _give_back(order)
         ledger.open_refund_if_charged(order, now)
-        transaction.on_commit(partial(order_cancelled.send_robust, sender=Order, order=order))
+        bus.emit(OrderCancelled(order))
+    return order
+
+
+def mark_paid(order_id: int, at: datetime) -> Order:
+    """Note that the money has arrived, if the order waits for it; anything else stays as it is. Raises UnknownOrder."""
+    with transaction.atomic():
+        order = _locked(order_id, None)
+        if order.status == Order.Status.PENDING:
+            order.status, order.paid_at = Order.Status.PAID, at
+            Order.objects.filter(pk=order.pk).update(status=order.status, paid_at=at)
+            bus.emit(OrderPaid(order))
     return order
 
 
@@ -215,7 +231,7 @@ def _settle_free(order: Order, now: datetime) -> None:
     """Mark an order that costs nothing as paid: no provider would take a charge of zero."""
     order.status, order.paid_at = Order.Status.PAID, now
     Order.objects.filter(pk=order.pk).update(status=order.status, paid_at=now)
-    transaction.on_commit(partial(order_paid.send_robust, sender=Order, order=order))
+    bus.emit(OrderPaid(order))
 
 
 def _new_number(now: datetime) -> str:

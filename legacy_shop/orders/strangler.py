@@ -1,11 +1,17 @@
 """What the strangler toolkit has to know about orders: which requests are theirs, and whose data each touches."""
 
+from legacy_shop.backoffice import report
+from legacy_shop.orders import integration, mails, operations
 from migrations_plan import plan_registry
 from migrations_plan.builders import SharedGates, monolith, shared
 from migrations_plan.gates import ShadowMatchRate
 from migrations_plan.plan import Plan
+from migrations_plan.receivers import ReceiversHandled
 from router.registry import register
 from router.routes import Route, Scatter, Visitor
+
+DECLARATIONS = (integration, mails, operations, report)
+"""Imported for what they declare: event types, handlers, operations."""
 
 # --- routes --------------------------------------------------------------------------------------------------
 # The views show and change only the visitor's own orders, so the visitor is the owner of the data. Paying stays with
@@ -54,7 +60,8 @@ plan_registry.register(
                     read_samples={1: 5, 10: 20, 50: 60, 100: 100},
                     write_samples={1: 2, 10: 5, 50: 20, 100: 40},
                     max_error_rate=0.02,
-                )
+                ),
+                receivers=ReceiversHandled(models=("orders.Order", "orders.OrderLine")),
             ),
         ),
     )

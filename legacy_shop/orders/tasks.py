@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from celery import shared_task
 
-from legacy_shop.orders.expiry import expire_unpaid
+from legacy_shop.orders.nightly import expire_unpaid
 
 UNPAID_FOR = timedelta(hours=24)
 """How long an order may wait for its money."""
@@ -14,4 +14,5 @@ UNPAID_FOR = timedelta(hours=24)
 def expire_unpaid_orders() -> str:
     """Expire orders that nobody paid for."""
     report = expire_unpaid(UNPAID_FOR)
-    return f"expired {report.orders} orders, gave back {report.pieces} pieces"
+    expired = report.expired
+    return f"expired {expired.orders} orders, gave back {expired.pieces} pieces, left {report.left} for the next night"

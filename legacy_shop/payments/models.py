@@ -35,6 +35,9 @@ class PaymentAttempt(models.Model):
     failure = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField()
     settled_at = models.DateTimeField(null=True, blank=True)
+    told_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the order was told that this charge has succeeded."
+    )
 
     class Meta:
         ordering = ("id",)
@@ -46,7 +49,14 @@ class PaymentAttempt(models.Model):
             ),
             models.CheckConstraint(condition=Q(amount__gt=0), name="attempt_amount_positive"),
         )
-        indexes = (models.Index(fields=("state", "created_at"), name="attempts_by_state"),)
+        indexes = (
+            models.Index(fields=("state", "created_at"), name="attempts_by_state"),
+            models.Index(
+                fields=("settled_at",),
+                condition=Q(kind="charge", state="succeeded", told_at__isnull=True),
+                name="charges_untold",
+            ),
+        )
 
     def __str__(self) -> str:
         return f"{self.kind} {self.amount} {self.currency} for order {self.order_id}: {self.state}"

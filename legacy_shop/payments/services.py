@@ -1,33 +1,37 @@
-"""Move money: attempt committed, provider called outside of any transaction, settlement committed.
+"""Move money: attempt committed, provider called outside of any transaction, settlement committed, order told.
 
-A process may die between any two of these. The attempt then stays open, and ``settle_open`` asks the provider again
-with the same key, which gives the same answer and moves no money twice.
+A process may die between any two of these. An attempt that stays open is asked about again by ``settle_open``, with the
+same key, which gives the same answer and moves no money twice. A charge whose order was not told is told again, which
+an order that knows it takes no notice of.
 """
 
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from legacy_shop.orders.exceptions import UnknownOrder
 from legacy_shop.orders.models import Order
-from legacy_shop.orders.signals import order_paid
+from legacy_shop.orders.operations import mark_paid
 from legacy_shop.payments import ledger, provider
 from legacy_shop.payments.exceptions import NotPayable, ProviderUnavailable
 from legacy_shop.payments.ledger import Kind, State
 from legacy_shop.payments.models import PaymentAttempt
 from legacy_shop.payments.provider import Answer
+from router.exceptions import StranglerError
 
 logger = logging.getLogger(__name__)
 
-CLOSED = (Order.Status.CANCELLED, Order.Status.EXPIRED)
+CLOSED = {str(Order.Status.CANCELLED.label), str(Order.Status.EXPIRED.label)}
+UNTOLD = Q(kind=Kind.CHARGE, state=State.SUCCEEDED, told_at=None)
+"""Charges that have succeeded without their orders having been told."""
 GIVE_UP_AFTER = 3
 """So many attempts in a row that reach nobody end a pass; the next one starts over."""
 
@@ -64,16 +68,19 @@ def open_payment(order_id: int, card: str, *, customer: User | None = None) -> P
         return ledger.open_charge(order, card, timezone.now())
 
 
-def pay_order(order: Order, card: str) -> PaymentAttempt:
+def pay_order(order_id: int, card: str, *, customer: User | None = None) -> PaymentAttempt:
     """Charge the order and return how the attempt stands; still open if the provider gave no answer."""
-    attempt = open_payment(order.pk, card)
+    attempt = open_payment(order_id, card, customer=customer)
     return run_attempt(attempt.provider_key)
 
 
-def run_attempt(provider_key: UUID) -> PaymentAttempt:
-    """Ask the provider and settle the attempt; it stays open if nothing certain was answered."""
+def run_attempt(provider_key: UUID, *, tell: bool = True) -> PaymentAttempt:
+    """Ask the provider and settle the attempt; it stays open if nothing certain was answered.
+
+    Without ``tell`` the order is told later, by the settling task: for callers who are the order's own side.
+    """
     try:
-        return _run(provider_key)
+        return _run(provider_key, tell=tell)
     except ProviderUnavailable as error:
         logger.warning("attempt %s stays open: %s", provider_key, error)
         return PaymentAttempt.objects.get(provider_key=provider_key)
@@ -81,14 +88,15 @@ def run_attempt(provider_key: UUID) -> PaymentAttempt:
 
 def run_due_attempts(order_id: int) -> None:
     """Run what is open for an order; call it after the transaction that opened it has committed."""
-    for key in _open_keys(order_id=order_id):
+    for key in _unfinished_keys(Q(order_id=order_id)):
         run_attempt(key)
 
 
 def open_attempts(older_than: timedelta | None = None) -> list[UUID]:
-    """Return the keys of the attempts nobody is working on any more, oldest first."""
+    """Return the keys of the attempts nobody is working on any more, oldest first: open ones, and untold charges."""
     age = timedelta(seconds=settings.PAYMENT_PROVIDER_TIMEOUT + 1) if older_than is None else older_than
-    return _open_keys(created_at__lte=timezone.now() - age)
+    before = timezone.now() - age
+    return _unfinished_keys(Q(state=State.OPEN, created_at__lte=before) | Q(UNTOLD, settled_at__lte=before))
 
 
 def settle_open(
@@ -104,7 +112,7 @@ def settle_open(
     for key in keys:
         attempt = None
         try:
-            attempt = _run(key)
+            attempt = _run(key, tell=True)
             unreached = 0
         except ProviderUnavailable as error:
             logger.warning("attempt %s is still open: %s", key, error)
@@ -119,38 +127,57 @@ def settle_open(
     return SettleReport(found=len(keys), succeeded=succeeded, failed=failed, still_open=len(keys) - succeeded - failed)
 
 
-def _open_keys(**conditions: object) -> list[UUID]:
-    attempts = PaymentAttempt.objects.filter(state=State.OPEN, **conditions)
+def _unfinished_keys(which: Q) -> list[UUID]:
+    attempts = PaymentAttempt.objects.filter(Q(state=State.OPEN) | UNTOLD, which)
     return list(attempts.order_by("pk").values_list("provider_key", flat=True))
 
 
-def _run(provider_key: UUID) -> PaymentAttempt:
-    """Ask, settle, and follow up with the refund if the order was closed meanwhile."""
+def _run(provider_key: UUID, *, tell: bool) -> PaymentAttempt:
+    """Ask, settle, tell the order, and follow up with the refund if that was closed meanwhile."""
     attempt = PaymentAttempt.objects.select_related("order").get(provider_key=provider_key)
-    if attempt.state != State.OPEN:
-        return attempt
-    refund = _settle(attempt, provider.ask(attempt))
-    if refund is not None:
-        run_attempt(refund.provider_key)
-    attempt.refresh_from_db(fields=("state", "provider_reference", "failure", "settled_at"))
+    if attempt.state == State.OPEN:
+        _settle(attempt, provider.ask(attempt))
+        attempt.refresh_from_db(fields=("state", "provider_reference", "failure", "settled_at", "told_at"))
+    if tell and attempt.kind == Kind.CHARGE and attempt.state == State.SUCCEEDED and attempt.told_at is None:
+        _tell_order(attempt)
     return attempt
 
 
-def _settle(attempt: PaymentAttempt, answer: Answer) -> PaymentAttempt | None:
-    """Commit the provider's answer once, and return the refund that it makes necessary."""
-    now = timezone.now()
+def _settle(attempt: PaymentAttempt, answer: Answer) -> None:
+    """Commit the provider's answer, once: whoever comes second changes nothing."""
+    PaymentAttempt.objects.filter(pk=attempt.pk, state=State.OPEN).update(
+        state=State.SUCCEEDED if answer.succeeded else State.FAILED,
+        provider_reference=answer.reference,
+        failure=answer.failure,
+        settled_at=timezone.now(),
+    )
+
+
+def _tell_order(attempt: PaymentAttempt) -> None:
+    """Tell the order that its money is here, wherever orders are written; give the money back if it is closed.
+
+    An order that cannot be told now is told by the settling task. One that is cancelled later finds the charge, and
+    opens the refund itself.
+    """
+    order, at = attempt.order, attempt.settled_at or timezone.now()
+    try:
+        standing = mark_paid.once(f"paid-{attempt.provider_key}")(order.customer_id, order.pk, at.isoformat())
+    except StranglerError as error:
+        logger.warning("order %s has not been told of its payment %s: %s", order.pk, attempt.provider_key, error)
+        return
+    refund = None
     with transaction.atomic():
-        order = Order.objects.select_for_update().get(pk=attempt.order_id)
-        won = PaymentAttempt.objects.filter(pk=attempt.pk, state=State.OPEN).update(
-            state=State.SUCCEEDED if answer.succeeded else State.FAILED,
-            provider_reference=answer.reference,
-            failure=answer.failure,
-            settled_at=now,
-        )
-        if not won or not answer.succeeded or attempt.kind != Kind.CHARGE:
-            return None
-        if Order.objects.filter(pk=order.pk, status=Order.Status.PENDING).update(status=Order.Status.PAID, paid_at=now):
-            order.status, order.paid_at = Order.Status.PAID, now
-            transaction.on_commit(partial(order_paid.send_robust, sender=Order, order=order))
-            return None
-        return ledger.open_refund_if_charged(order, now) if order.status in CLOSED else None
+        if standing["status"] in CLOSED:
+            refund = _open_refund(order)
+        PaymentAttempt.objects.filter(pk=attempt.pk).update(told_at=timezone.now())
+    if refund is not None:
+        run_attempt(refund.provider_key)
+
+
+def _open_refund(order: Order) -> PaymentAttempt | None:
+    """Open the refund of a closed order, unless whoever closed it has done so."""
+    try:
+        with transaction.atomic():
+            return ledger.open_refund_if_charged(order, timezone.now())
+    except IntegrityError:  # one live refund per order: somebody else was faster
+        return None

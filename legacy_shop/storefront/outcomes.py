@@ -3,9 +3,9 @@
 from django.contrib import messages
 from django.http import HttpRequest
 
-from legacy_shop.orders.models import Order
-from legacy_shop.payments.ledger import payment_state
-from legacy_shop.payments.models import PaymentAttempt
+from router.exceptions import StranglerError
+
+TROUBLE = "We could not do that just now. Please look at the order, and try again if it is not done yet."
 
 PAYMENT_MESSAGES = {
     "none": (messages.INFO, "It waits for your payment."),
@@ -15,15 +15,14 @@ PAYMENT_MESSAGES = {
     "refunding": (messages.INFO, "Your money is on its way back."),
     "refunded": (messages.SUCCESS, "Your money has been paid back."),
 }
-PAYABLE = ("none", "failed")
 
 
-def state_of_money(order: Order) -> str:
-    """Return the payment state of an order as the database has it now."""
-    return payment_state(PaymentAttempt.objects.filter(order=order))
-
-
-def tell_payment(request: HttpRequest, order: Order) -> None:
+def tell_payment(request: HttpRequest, payment: str) -> None:
     """Leave a message that says how the payment of an order stands."""
-    level, text = PAYMENT_MESSAGES[state_of_money(order)]
+    level, text = PAYMENT_MESSAGES[payment]
     messages.add_message(request, level, text)
+
+
+def tell_refusal(request: HttpRequest, error: Exception) -> None:
+    """Leave a message that says why nothing was done."""
+    messages.error(request, TROUBLE if isinstance(error, StranglerError) else str(error))

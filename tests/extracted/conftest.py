@@ -18,6 +18,7 @@ from router.identity.tokens import issue
 from tests.processes import RunningProcess, database_url, free_port, gunicorn, start_process
 
 SECRET = settings.STRANGLER["SERVICES"]["orders"]["SECRET"]
+STILL_OPEN = {"kind": "charge", "state": "open", "settled_at": None}
 
 
 @dataclass
@@ -27,7 +28,7 @@ class InternalListener:
     url: str = ""
     calls: list[tuple[str, str]] = field(default_factory=list)
     """Path and identity token of each call."""
-    answer: Callable[[str], tuple[int, Any]] = lambda key: (200, {"state": "open"})
+    answer: Callable[[str], tuple[int, Any]] = lambda key: (200, STILL_OPEN)
     """Takes the provider key, returns status and JSON."""
 
 
@@ -89,7 +90,7 @@ def listener_server() -> Iterator[InternalListener]:
 def listener(listener_server: InternalListener) -> InternalListener:
     """Return the internal listener's stand-in as it is before anybody called it."""
     listener_server.calls.clear()
-    listener_server.answer = lambda key: (200, {"state": "open"})
+    listener_server.answer = lambda key: (200, STILL_OPEN)
     return listener_server
 
 

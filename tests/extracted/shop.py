@@ -96,17 +96,16 @@ def make_order(
 def make_attempt(order: Order, kind: str = "charge", state: str = "succeeded", **fields: Any) -> PaymentAttempt:
     """Create a payment attempt."""
     given: dict[str, Any] = {"amount": order.total, "card": "tok_visa", "created_at": NOON, **fields}
+    if (kind, state) == ("charge", "succeeded"):
+        given.setdefault("told_at", NOON)
     return PaymentAttempt.objects.create(order=order, kind=kind, state=state, **given)
 
 
-def settle(provider_key: str, state: str = "succeeded") -> None:
-    """Settle an attempt as the monolith does once the provider has answered."""
+def settle(provider_key: str, state: str = "succeeded") -> dict[str, Any]:
+    """Settle an attempt as the monolith does once the provider has answered; return what it answers the service."""
     attempt = PaymentAttempt.objects.get(provider_key=UUID(provider_key))
     PaymentAttempt.objects.filter(pk=attempt.pk, state="open").update(state=state, settled_at=NOON)
-    if attempt.kind == "charge" and state == "succeeded":
-        Order.objects.filter(pk=attempt.order_id, status=Order.Status.PENDING).update(
-            status=Order.Status.PAID, paid_at=NOON
-        )
+    return {"kind": attempt.kind, "state": state, "settled_at": NOON.isoformat()}
 
 
 def on_hand(product: Product) -> int:

@@ -29,6 +29,12 @@ ENDPOINTS = (
     ("GET", "/api/staff/orders/1/"),
 )
 
+INTERNAL = (
+    ("POST", "/internal/orders/1/paid/"),
+    ("POST", "/internal/orders/1/expire/"),
+    ("GET", "/internal/orders/sold-lines/"),
+)
+
 
 def wish(product: Any, quantity: int = 1) -> dict[str, Any]:
     return {"lines": [{"product": product.pk, "quantity": quantity}], "address": shop.HOME}
@@ -95,7 +101,7 @@ def test_the_schema_names_every_endpoint(service: Service) -> None:
     answer = service.call("GET", "/api/schema/", headers={"Accept": "application/vnd.oai.openapi+json"})
     assert answer.status_code == 200
     described = {(method.upper(), path) for path, item in answer.json()["paths"].items() for method in item}
-    assert described == {(method, path.replace("1", "{order_id}")) for method, path in ENDPOINTS}
+    assert described == {(method, path.replace("1", "{order_id}")) for method, path in (*ENDPOINTS, *INTERNAL)}
 
 
 # --- shadows ------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import pytest
 
 from legacy_shop.orders.models import Order
 from legacy_shop.payments.models import PaymentAttempt
+from migrations_plan.sync.events.models import OutboxEvent
 from tests.extracted import shop
 from tests.extracted.conftest import InternalListener, Service
 from tests.extracted.sides import Answer, Sides
@@ -179,3 +180,51 @@ def test_changing_the_address(sides: Sides, status: str) -> None:
         return side("PATCH", f"/api/orders/{order.pk}/address/", customer, elsewhere, {})
 
     assert assert_twins(sides, ask)[0] == 200
+
+
+@pytest.mark.parametrize("expected", ["24.99", "25.01", "0.00"])
+def test_an_order_at_another_price_than_was_shown(sides: Sides, expected: str) -> None:
+    customer, product = shop.make_customer(), shop.make_product("12.50")
+    body = {"lines": [{"product": product.pk, "quantity": 2}], "address": shop.HOME, "expected_total": expected}
+    status, content, _ = sides.both("POST", "/api/orders/", customer, body)
+    assert (status, json.loads(content)["code"]) == (409, "cart_changed")
+    assert not Order.objects.exists()
+
+
+@pytest.mark.parametrize("expected", ["x", "1.234", [], "99999999999.00"])
+def test_a_price_that_is_none(sides: Sides, expected: object) -> None:
+    customer, product = shop.make_customer(), shop.make_product("12.50")
+    body = {"lines": [{"product": product.pk, "quantity": 2}], "address": shop.HOME, "expected_total": expected}
+    assert sides.both("POST", "/api/orders/", customer, body)[0] == 400
+
+
+def test_an_order_at_the_price_that_was_shown(sides: Sides) -> None:
+    customer, product = shop.make_customer(), shop.make_product("12.50")
+    body = {"lines": [{"product": product.pk, "quantity": 2}], "address": shop.HOME, "expected_total": "25.00"}
+    assert sides.legacy("POST", "/api/orders/", customer, body, {})[0] == 201
+    assert sides.extracted("POST", "/api/orders/", customer, body, {})[0] == 201
+
+
+def test_both_publish_the_same_events(sides: Sides, listener: InternalListener) -> None:
+    customer = shop.make_customer()
+    told = []
+    for side in (sides.legacy, sides.extracted):
+        OutboxEvent.objects.all().delete()
+        product = shop.make_product("0.00")
+        body = {"lines": [{"product": product.pk, "quantity": 2}], "address": shop.HOME}
+        order = json.loads(side("POST", "/api/orders/", customer, body, {})[1])
+        side("POST", f"/api/orders/{order['id']}/cancel/", customer, None, {})
+        rows = OutboxEvent.objects.order_by("pk").values("type", "version", "aggregate", "key", "sequence", "payload")
+        told.append([_nameless(row, order) for row in rows])
+    assert told[0] == told[1]
+    assert [row["type"] for row in told[0]] == [f"orders.order.{what}" for what in ("placed", "paid", "cancelled")]
+
+
+def _nameless(row: dict[str, Any], order: dict[str, Any]) -> dict[str, Any]:
+    """Return an event without what no two orders share."""
+    assert (row["key"], row["payload"].pop("order"), row["payload"].pop("number")) == (
+        str(order["id"]),
+        order["id"],
+        order["number"],
+    )
+    return {**row, "key": None}

@@ -118,6 +118,7 @@ class TestOrders:
         assert "1 order cancelled" in page
         assert set(Order.objects.values_list("pk", "status")) == {(shipped.pk, 30), (order.pk, 90)}
 
+    @pytest.mark.django_db(transaction=True)
     def test_the_address_can_change_until_it_is_sent(self, admin_client: Client, order: Order) -> None:
         """And nothing else can, whatever is posted."""
         form = {f"ship_{name}": value for name, value in {**ADDRESS, "city": "Bath"}.items()}

@@ -10,8 +10,9 @@ from django.db import connections, transaction
 
 from demo.provider import Control, ProviderServer
 from legacy_shop.orders import expiry
-from legacy_shop.orders.expiry import ExpiryReport, expirable, expire_unpaid
+from legacy_shop.orders.expiry import ExpiryReport, expirable
 from legacy_shop.orders.models import Order
+from legacy_shop.orders.nightly import NightReport, expire_unpaid
 from legacy_shop.orders.services import LineRequest, cancel_order, place_order
 from legacy_shop.orders.tasks import expire_unpaid_orders
 from legacy_shop.payments.exceptions import NotPayable
@@ -55,21 +56,21 @@ def test_an_old_unpaid_order_expires_and_gives_its_stock_back() -> None:
     young = make_order(product=product)
     mail.outbox.clear()
 
-    report = expire_unpaid(DAY)
+    report = expire_unpaid(DAY).expired
 
     assert report == ExpiryReport(orders=1, pieces=5)
     assert (status(order), status(young)) == (Order.Status.EXPIRED, Order.Status.PENDING)
     assert order.closed_at is not None
     assert (on_hand(product), on_hand(other)) == (9, 10)
     assert mail.outbox == []
-    assert expire_unpaid(DAY) == ExpiryReport(orders=0, pieces=0)
+    assert expire_unpaid(DAY).expired == ExpiryReport(orders=0, pieces=0)
 
 
 @pytest.mark.parametrize("kept", [s for s in Order.Status if s != Order.Status.PENDING])
 def test_only_pending_orders_expire(kept: Order.Status) -> None:
     order = old_order()
     Order.objects.filter(pk=order.pk).update(status=kept)
-    assert expire_unpaid(DAY).orders == 0
+    assert expire_unpaid(DAY).expired.orders == 0
     assert status(order) == kept
 
 
@@ -78,7 +79,7 @@ def test_an_order_that_was_or_may_be_charged_never_expires(state: str, expires: 
     order = old_order(card=GOOD)
     PaymentAttempt.objects.update(state=state)
 
-    assert expire_unpaid(DAY).orders == int(expires)
+    assert expire_unpaid(DAY).expired.orders == int(expires)
     assert (status(order) == Order.Status.EXPIRED) is expires
 
 
@@ -88,7 +89,7 @@ def test_many_orders_expire_in_batches_with_progress() -> None:
         old_order(product=product)
     seen: list[int] = []
 
-    report = expire_unpaid(DAY, batch=3, progress=lambda done: seen.append(done.orders))
+    report = expire_unpaid(DAY, batch=3, progress=lambda done: seen.append(done.orders)).expired
 
     assert (report, seen, on_hand(product)) == (ExpiryReport(orders=7, pieces=7), [3, 3, 1], 10)
 
@@ -107,16 +108,16 @@ def test_expiring_while_customers_pay_never_takes_a_paid_order(provider: Provide
     provider.control = Control(latency_ms=5)
 
     results = at_once(
-        [lambda order=order: pay_order(order, GOOD) for order in orders]
+        [lambda order=order: pay_order(order.pk, GOOD) for order in orders]
         + [lambda: expire_unpaid(DAY, batch=2), lambda: expire_unpaid(DAY, batch=3)]
     )
 
     paid = [order for order in orders if status(order) == Order.Status.PAID]
     expired = [order for order in orders if status(order) == Order.Status.EXPIRED]
     assert len(paid) + len(expired) == 8
-    assert all(isinstance(result, PaymentAttempt | NotPayable | ExpiryReport) for result in results), results
+    assert all(isinstance(result, PaymentAttempt | NotPayable | NightReport) for result in results), results
     assert sum(isinstance(result, PaymentAttempt) for result in results) == len(paid)
-    assert sum(result.orders for result in results[-2:]) == len(expired)
+    assert sum(result.expired.orders for result in results[-2:]) == len(expired)
     assert {row["reference"] for row in provider.ledger.rows("charge")} == {order.number for order in paid}
     assert on_hand(product) == 20 - len(paid)
     assert provider.ledger.rows("refund") == []
@@ -139,7 +140,7 @@ def test_an_order_that_somebody_holds_is_left_for_the_next_night() -> None:
     order = old_order()
     with transaction.atomic():
         open_payment(order.pk, DECLINED)
-        assert at_once([lambda: expire_unpaid(DAY)]) == [ExpiryReport(orders=0, pieces=0)]
+        assert at_once([lambda: expire_unpaid(DAY)]) == [NightReport(expired=ExpiryReport(orders=0, pieces=0))]
     connections.close_all()
     assert status(order) == Order.Status.PENDING
 
@@ -158,7 +159,7 @@ def test_expiring_and_cancelling_give_stock_back_once() -> None:
 def test_a_declined_order_expires_and_stays_unpaid(provider: ProviderServer) -> None:
     order = old_order(card=DECLINED)
     run_due_attempts(order.pk)
-    assert expire_unpaid(DAY).orders == 1
+    assert expire_unpaid(DAY).expired.orders == 1
     assert status(order) == Order.Status.EXPIRED
 
 
@@ -184,4 +185,4 @@ def test_the_command_refuses_a_negative_age() -> None:
 
 def test_the_task_expires() -> None:
     old_order()
-    assert expire_unpaid_orders() == "expired 1 orders, gave back 1 pieces"
+    assert expire_unpaid_orders() == "expired 1 orders, gave back 1 pieces, left 0 for the next night"

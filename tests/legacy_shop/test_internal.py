@@ -1,6 +1,7 @@
 """The internal listener, where the orders service has its payment attempts run."""
 
 import uuid
+from datetime import timedelta
 
 import pytest
 from django.conf import settings as configured
@@ -9,6 +10,7 @@ from pytest_django import Settings
 
 from demo.provider import Control, ProviderServer
 from legacy_shop.payments.models import PaymentAttempt
+from legacy_shop.payments.services import settle_open
 from router.identity import Identity
 from router.identity.tokens import issue
 from tests.legacy_shop.samples import GOOD, make_order
@@ -39,17 +41,22 @@ def attempt() -> PaymentAttempt:
 
 
 def test_an_attempt_is_run_for_the_service(attempt: PaymentAttempt, provider: ProviderServer) -> None:
+    """The service marks its order itself; should it die before that, the settling task tells the order."""
     for _ in range(2):
         response = run(attempt.provider_key, token())
-        assert (response.status_code, response.json()) == (200, {"state": "succeeded"})
-    attempt.order.refresh_from_db()
-    assert attempt.order.status == attempt.order.Status.PAID
+        attempt.refresh_from_db()
+        said = {"kind": "charge", "state": "succeeded", "settled_at": attempt.settled_at.isoformat()}
+        assert (response.status_code, response.json()) == (200, said)
     assert len(provider.ledger.rows("charge")) == 1
+    assert attempt.order.status == attempt.order.Status.PENDING
+    settle_open(older_than=timedelta(0))
+    attempt.order.refresh_from_db()
+    assert (attempt.order.status, attempt.order.paid_at) == (attempt.order.Status.PAID, attempt.settled_at)
 
 
 def test_it_says_when_the_provider_gave_no_answer(attempt: PaymentAttempt, provider: ProviderServer) -> None:
     provider.control = Control(fail_rate=1.0)
-    assert run(attempt.provider_key, token()).json() == {"state": "open"}
+    assert run(attempt.provider_key, token()).json() == {"kind": "charge", "state": "open", "settled_at": None}
 
 
 def test_nobody_else_may_ask(attempt: PaymentAttempt, provider: ProviderServer) -> None:

@@ -374,7 +374,7 @@ def test_paying_without_an_answer_is_open(client: APIClient, customer: User, pro
 
 def test_cancelling_refunds_and_happens_once(client: APIClient, customer: User, provider: ProviderServer) -> None:
     order = make_order(customer)
-    pay_order(order, GOOD)
+    pay_order(order.pk, GOOD)
     path = f"/api/orders/{order.pk}/cancel/"
 
     first, again = (client.post(path, headers={"Idempotency-Key": "c-1"}) for _ in range(2))

@@ -1,14 +1,11 @@
 """Placing, cancelling and redirecting orders, alone and against others."""
 
-from collections.abc import Iterator
 from decimal import Decimal
 
 import pytest
-from django.core import mail
-from django.db import transaction
 
 from demo.provider import ProviderServer
-from legacy_shop.accounts.models import Address, LoyaltyBooking, Profile
+from legacy_shop.accounts.models import Address
 from legacy_shop.cart.services import lines_of, set_quantity
 from legacy_shop.catalog.models import Stock
 from legacy_shop.orders.exceptions import (
@@ -29,9 +26,9 @@ from legacy_shop.orders.services import (
     change_address,
     place_order,
 )
-from legacy_shop.orders.signals import order_paid, order_placed
 from legacy_shop.payments.models import PaymentAttempt
-from legacy_shop.payments.services import pay_order, run_due_attempts
+from legacy_shop.payments.services import run_due_attempts
+from migrations_plan.sync.events.models import OutboxEvent
 from tests.legacy_shop.samples import (
     ADDRESS,
     GOOD,
@@ -45,18 +42,6 @@ from tests.legacy_shop.samples import (
 
 pytestmark = pytest.mark.django_db
 ELSEWHERE = ShipTo(name="Bob", street="2 Side St", city="Leeds", postcode="LS1", country="GB")
-
-
-@pytest.fixture
-def broken_receiver() -> Iterator[None]:
-    """Hang something on order_placed that always fails."""
-
-    def fail(**kwargs: object) -> None:
-        raise RuntimeError("the mail server is gone")
-
-    order_placed.connect(fail)
-    yield
-    order_placed.disconnect(fail)
 
 
 def test_placing_takes_stock_and_keeps_names_and_prices() -> None:
@@ -99,7 +84,7 @@ def test_without_enough_stock_nothing_is_left_behind() -> None:
     assert not Order.objects.exists()
     assert not PaymentAttempt.objects.exists()
     assert lines_of(customer).count() == 1
-    assert mail.outbox == []
+    assert not OutboxEvent.objects.exists()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -243,69 +228,3 @@ def test_a_changed_address_is_no_longer_that_of_the_address_book() -> None:
     assert (order.ship_name, order.ship_city, order.shipping_address) == ("Bob", "Leeds", None)
     entry.refresh_from_db()
     assert entry.city == "London"
-
-
-@pytest.mark.django_db(transaction=True)
-def test_mails_and_points_follow_an_order_through_its_life(provider: ProviderServer) -> None:
-    order = make_order(product=make_product("12.50"), quantity=2)
-    pay_order(order, GOOD)
-    profile = Profile.objects.get(user=order.customer)
-    assert (profile.loyalty_points, LoyaltyBooking.objects.get(order=order).points) == (25, 25)
-
-    cancel_order(order.pk)
-
-    profile.refresh_from_db()
-    assert profile.loyalty_points == 0
-    assert [booking.points for booking in LoyaltyBooking.objects.order_by("pk")] == [25, -25]
-    assert [message.subject.split(f" {order.number}")[0] for message in mail.outbox] == [
-        "Your order",
-        "Payment of order",
-        "Order",
-    ]
-    assert mail.outbox[0].to == [order.customer.email]
-
-
-def test_points_are_not_given_for_an_order_cancelled_before_they_were_booked() -> None:
-    order = make_order()
-    cancel_order(order.pk)
-
-    order_paid.send(sender=Order, order=order)
-
-    assert not LoyaltyBooking.objects.exists()
-
-
-@pytest.mark.django_db(transaction=True)
-def test_points_are_given_once() -> None:
-    order = make_order()
-
-    at_once([lambda: order_paid.send(sender=Order, order=order)] * 4)
-
-    assert LoyaltyBooking.objects.get().points == 12
-
-
-@pytest.mark.django_db(transaction=True)
-def test_spent_points_cannot_go_below_zero(provider: ProviderServer) -> None:
-    order = make_order()
-    pay_order(order, GOOD)
-    Profile.objects.update(loyalty_points=5)
-
-    cancel_order(order.pk)
-
-    assert Profile.objects.get(user=order.customer).loyalty_points == 0
-
-
-@pytest.mark.django_db(transaction=True)
-def test_nothing_is_sent_for_an_order_that_was_rolled_back() -> None:
-    with pytest.raises(RuntimeError, match="changed my mind"), transaction.atomic():  # noqa: PT012
-        make_order()
-        raise RuntimeError("changed my mind")
-    assert mail.outbox == []
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("broken_receiver")
-def test_a_failing_receiver_keeps_nobody_from_ordering(caplog: pytest.LogCaptureFixture) -> None:
-    order = make_order()
-    assert Order.objects.filter(pk=order.pk).exists()
-    assert len(mail.outbox) == 1
-    assert "the mail server is gone" in caplog.text

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from extracted.orders.domain.order import Address, Line, Order
-from extracted.orders.domain.store import Page
+from extracted.orders.domain.store import Page, SoldLine
 
 Document = dict[str, Any]
 
@@ -26,6 +26,22 @@ def staff_document(order: Order) -> Document:
         "number": order.number,
         "customer": order.customer,
         **_rest_of_order(order),
+    }
+
+
+def sold_line_document(line: SoldLine) -> Document:
+    """Return a line of a paid order."""
+    return {
+        "line": line.line,
+        "order": line.order,
+        "customer": line.customer,
+        "paid_at": _time(line.paid_at),
+        "product": line.product,
+        "quantity": line.quantity,
+        "amount": f"{line.amount:.2f}",
+        "address": line.address,
+        "city": line.city,
+        "refunded": line.refunded,
     }
 
 

@@ -72,6 +72,9 @@ class PlaceSerializer(serializers.Serializer[Any]):
     address = AddressChoiceField()
     note = serializers.CharField(required=False, default="", allow_blank=True, max_length=500)
     payment = CardSerializer(required=False, allow_null=True, default=None)
+    expected_total = serializers.DecimalField(
+        max_digits=12, decimal_places=2, required=False, allow_null=True, default=None
+    )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Refuse an order of nothing, and one of two things."""
@@ -86,7 +89,33 @@ class PlaceSerializer(serializers.Serializer[Any]):
         data = self.validated_data
         lines = None if data["cart"] else tuple(WantedLine(**line) for line in data["lines"])
         card = data["payment"]["card"] if data["payment"] else None
-        return Wish(customer=customer, lines=lines, address=data["address"], note=data["note"], card=card)
+        return Wish(
+            customer=customer,
+            lines=lines,
+            address=data["address"],
+            note=data["note"],
+            card=card,
+            expected_total=data["expected_total"],
+        )
+
+
+class PaidSerializer(serializers.Serializer[Any]):
+    """When the money arrived."""
+
+    paid_at = serializers.DateTimeField()
+
+
+class ExpireSerializer(serializers.Serializer[Any]):
+    """How old an unpaid order has to be."""
+
+    placed_before = serializers.DateTimeField()
+
+
+class SoldLinesQuery(serializers.Serializer[Any]):
+    """Where a page of sold lines begins, and how long it is."""
+
+    after = serializers.IntegerField(min_value=0, max_value=HIGHEST_ID, default=0)
+    limit = serializers.IntegerField(min_value=1, max_value=5000, default=1000)
 
 
 # --- answers, for the schema only: documents.py writes them -------------------------------------------------
@@ -139,6 +168,41 @@ class StaffOrderPage(OrderPage):
     """A page of everybody's orders."""
 
     results = StaffOrderDocument(many=True)
+
+
+class StandingDocument(serializers.Serializer[Any]):
+    """How an order stands."""
+
+    status = serializers.ChoiceField(choices=[status.value for status in Status])
+
+
+class ExpiryDocument(serializers.Serializer[Any]):
+    """What became of an order that was to expire."""
+
+    expired = serializers.BooleanField()
+    pieces = serializers.IntegerField()
+
+
+class SoldLineDocument(serializers.Serializer[Any]):
+    """A line of a paid order."""
+
+    line = serializers.IntegerField()
+    order = serializers.IntegerField()
+    customer = serializers.IntegerField()
+    paid_at = serializers.DateTimeField()
+    product = serializers.IntegerField()
+    quantity = serializers.IntegerField()
+    amount = serializers.DecimalField(max_digits=12, decimal_places=2)
+    address = serializers.IntegerField(allow_null=True)
+    city = serializers.CharField()
+    refunded = serializers.BooleanField()
+
+
+class SoldLinesPage(serializers.Serializer[Any]):
+    """A page of sold lines."""
+
+    results = SoldLineDocument(many=True)
+    next = serializers.IntegerField(allow_null=True)
 
 
 class Problem(serializers.Serializer[Any]):

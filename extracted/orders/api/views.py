@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from django.db import transaction
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import IsAdminUser
@@ -61,7 +62,10 @@ class OrderView(IdempotentViewMixin, APIView):
         if not order.due:
             return outcome
         for provider_key in order.due:
-            run_attempt(provider_key)
+            run = run_attempt(provider_key)
+            if run is not None and run.paid_at is not None:
+                with transaction.atomic():
+                    order_store().mark_paid(order.id, run.paid_at)
         return outcome.amend(outcome.status, order_document(order_store().get(customer, order.id)))
 
 

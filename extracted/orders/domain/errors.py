@@ -37,6 +37,15 @@ class OutOfStock(Refused):
     code = "out_of_stock"
 
 
+class CartChanged(Refused):
+    """What was ordered no longer costs what the customer saw."""
+
+    code = "cart_changed"
+
+    def __init__(self) -> None:
+        super().__init__("The cart or its prices have changed.")
+
+
 class NotCancellable(Refused):
     """The order is past the point where it can be called off."""
 

@@ -145,6 +145,18 @@ class Order:
             raise NotCancellable(f"Order {self.number} is {self.status} and can no longer be cancelled.")
         return replace(self, status=Status.CANCELLED, closed_at=at)
 
+    def paid(self, at: datetime) -> "Order":
+        """Return the order as it is once its money has arrived; one that does not wait for money stays as it is."""
+        return replace(self, status=Status.PAID, paid_at=at) if self.status is Status.PENDING else self
+
+    def expired(self, at: datetime, placed_before: datetime) -> "Order":
+        """Return the order as it is once given up, if it is older and nobody has paid or is about to."""
+        return replace(self, status=Status.EXPIRED, closed_at=at) if self._overdue(placed_before) else self
+
+    def _overdue(self, placed_before: datetime) -> bool:
+        charged = any(a.kind is AttemptKind.CHARGE and a.state is not AttemptState.FAILED for a in self.attempts)
+        return self.status is Status.PENDING and self.placed_at < placed_before and not charged
+
     def sent_to(self, address: Address) -> "Order":
         """Return the order as it is once it goes to ``address``."""
         if not self.can_change_address:

@@ -1,6 +1,8 @@
 """The port through which the service reaches orders, wherever they are kept."""
 
 from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
 from typing import Protocol
 
 from extracted.orders.domain.order import Address, Order, Status
@@ -26,6 +28,8 @@ class Wish:
     address: Address | int
     note: str = ""
     card: str | None = None
+    expected_total: Decimal | None = None
+    """What the customer was shown; at another price nothing is ordered."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +40,32 @@ class Page:
     number: int
     pages: int
     orders: tuple[Order, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoldLine:
+    """A line of a paid order, as reports need it."""
+
+    line: int
+    order: int
+    customer: int
+    paid_at: datetime
+    product: int
+    quantity: int
+    amount: Decimal
+    address: int | None
+    """The entry of the address book that the order came from, if it is still there."""
+    city: str
+    refunded: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expiry:
+    """What became of an order that was to expire."""
+
+    expired: bool
+    pieces: int = 0
+    """How many pieces went back on the shelf."""
 
 
 class OrderStore(Protocol):
@@ -57,7 +87,7 @@ class OrderStore(Protocol):
         ...
 
     def place(self, wish: Wish) -> Order:
-        """Take stock, keep the order and open the charge; raise Invalid or OutOfStock."""
+        """Take stock, keep the order and open the charge; raise Invalid, OutOfStock or CartChanged."""
         ...
 
     def cancel(self, customer: int, order_id: int) -> Order:
@@ -66,6 +96,18 @@ class OrderStore(Protocol):
 
     def change_address(self, customer: int, order_id: int, address: Address) -> Order:
         """Send the order elsewhere; raise OrderNotFound or NotChangeable."""
+        ...
+
+    def mark_paid(self, order_id: int, at: datetime) -> Status:
+        """Note that the money has arrived, if the order waits for it; return how it stands. Raises OrderNotFound."""
+        ...
+
+    def expire(self, order_id: int, placed_before: datetime) -> Expiry:
+        """Give up an order that nobody paid for, and give its stock back; raise OrderNotFound."""
+        ...
+
+    def sold_lines(self, after: int, limit: int) -> tuple[SoldLine, ...]:
+        """Return the lines of paid orders, in the order of their ids, from the one after ``after`` on."""
         ...
 
     def staff_list(self, status: Status | None, page: str) -> Page:

@@ -1,3 +1,5 @@
+from importlib import import_module
+
 from django.core.checks import Tags, register
 
 from extracted.orders.legacy_store.drift import check_mirror
@@ -14,5 +16,6 @@ class LegacyStoreConfig(StoreConfig):
     store_class = "extracted.orders.legacy_store.store.LegacyOrderStore"
 
     def ready(self) -> None:
-        """Have `check --database` compare the models with the monolith's tables."""
+        """Have `check --database` compare the models with the monolith's tables; connect what tells other programs."""
+        import_module("extracted.orders.integration")
         register(check_mirror, Tags.database)

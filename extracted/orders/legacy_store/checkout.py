@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Iterable
 from datetime import datetime
 
-from extracted.orders.domain.errors import Invalid
+from extracted.orders.domain.errors import CartChanged, Invalid
 from extracted.orders.domain.money import Money
 from extracted.orders.domain.order import Address, AttemptKind, Line, Status, total
 from extracted.orders.domain.store import WantedLine, Wish
@@ -22,6 +22,8 @@ def place(wish: Wish, at: datetime) -> int:
     wanted = _wanted(wish)
     lines = _priced(wanted)
     price = total(lines, CURRENCY)
+    if wish.expected_total not in {None, price.amount}:
+        raise CartChanged
     take(lines)
     free = not price.amount  # no provider would take a charge of zero
     row = models.Order.objects.create(

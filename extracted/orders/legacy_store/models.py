@@ -153,6 +153,7 @@ class PaymentAttempt(models.Model):
     failure = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField()
     settled_at = models.DateTimeField(null=True, blank=True)
+    told_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         managed = False

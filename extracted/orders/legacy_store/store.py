@@ -1,6 +1,7 @@
 """Orders in the monolith's tables: the store of the shared phases."""
 
 from collections.abc import Callable
+from datetime import datetime
 
 from django.core.paginator import EmptyPage, PageNotAnInteger, Paginator
 from django.db import connections
@@ -8,13 +9,16 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from extracted.orders.domain.errors import OrderNotFound, PageNotFound
+from extracted.orders.domain.events import OrderCancelled, OrderPaid, OrderPlaced
 from extracted.orders.domain.order import Address, AttemptKind, Order, Status
-from extracted.orders.domain.store import PAGE_SIZE, Page, Wish
+from extracted.orders.domain.store import PAGE_SIZE, Expiry, Page, SoldLine, Wish
 from extracted.orders.legacy_store import models
 from extracted.orders.legacy_store.attempts import open_attempt
 from extracted.orders.legacy_store.checkout import place
 from extracted.orders.legacy_store.documents import CODES, address_columns, to_order
+from extracted.orders.legacy_store.sold import sold_lines
 from extracted.orders.legacy_store.stock import give_back
+from migrations_plan.sync.events import bus
 
 
 class LegacyOrderStore:
@@ -41,37 +45,71 @@ class LegacyOrderStore:
 
     def place(self, wish: Wish) -> Order:
         """Take stock, keep the order and open the charge."""
-        return self.get(wish.customer, place(wish, timezone.now()))
+        order = self.get(wish.customer, place(wish, timezone.now()))
+        bus.emit(OrderPlaced(order))
+        if order.status is Status.PAID:
+            bus.emit(OrderPaid(order))
+        return order
 
     def cancel(self, customer: int, order_id: int) -> Order:
         """Call the order off, give its stock back and open the refund of what was charged."""
         now = timezone.now()
-        before, after = self._change(customer, order_id, lambda order: order.cancelled(now))
+        before, after = self._change(self._of(customer), order_id, lambda order: order.cancelled(now))
         models.Order.objects.filter(pk=order_id).update(status=CODES[after.status], closed_at=after.closed_at)
         give_back(after.lines)
         charge = before.refundable_charge
         if charge is not None:
             open_attempt(order_id, AttemptKind.REFUND, charge.amount, charge.card, now)
+        bus.emit(OrderCancelled(after))
         return self.get(customer, order_id)
 
     def change_address(self, customer: int, order_id: int, address: Address) -> Order:
         """Send the order elsewhere; the address book entry it came from is no longer its address."""
-        _, after = self._change(customer, order_id, lambda order: order.sent_to(address))
+        _, after = self._change(self._of(customer), order_id, lambda order: order.sent_to(address))
         columns = address_columns(after.ship_to)
         models.Order.objects.filter(pk=order_id).update(**columns, shipping_address_id=None)
         return after
+
+    def mark_paid(self, order_id: int, at: datetime) -> Status:
+        """Note that the money has arrived, if the order waits for it; return how it stands."""
+        before, after = self._change(models.Order.objects.all(), order_id, lambda order: order.paid(at))
+        if after is not before:
+            models.Order.objects.filter(pk=order_id).update(status=CODES[after.status], paid_at=after.paid_at)
+            bus.emit(OrderPaid(after))
+        return after.status
+
+    def expire(self, order_id: int, placed_before: datetime) -> Expiry:
+        """Give up an order that nobody paid for, and give its stock back."""
+        now = timezone.now()
+        before, after = self._change(
+            models.Order.objects.all(), order_id, lambda order: order.expired(now, placed_before)
+        )
+        if after is before:
+            return Expiry(expired=False)
+        models.Order.objects.filter(pk=order_id).update(status=CODES[after.status], closed_at=after.closed_at)
+        give_back(after.lines)
+        return Expiry(expired=True, pieces=sum(line.quantity for line in after.lines))
+
+    def sold_lines(self, after: int, limit: int) -> tuple[SoldLine, ...]:
+        """Return the lines of paid orders, in the order of their ids, from the one after ``after`` on."""
+        return sold_lines(after, limit)
 
     def check(self) -> str:
         """Return the vendor of the database that holds the tables, after asking one of them."""
         models.Order.objects.exists()
         return connections[models.Order.objects.db].vendor
 
-    def _change(self, customer: int, order_id: int, rule: Callable[[Order], Order]) -> tuple[Order, Order]:
-        """Lock the customer's order and return it before and after ``rule``."""
-        locked = models.Order.objects.select_for_update().filter(pk=order_id, customer_id=customer)
+    def _of(self, customer: int) -> QuerySet[models.Order]:
+        return models.Order.objects.filter(customer_id=customer)
+
+    def _change(
+        self, rows: QuerySet[models.Order], order_id: int, rule: Callable[[Order], Order]
+    ) -> tuple[Order, Order]:
+        """Lock one of the orders and return it before and after ``rule``."""
+        locked = rows.select_for_update().filter(pk=order_id)
         if not locked.values_list("pk", flat=True).first():
             raise OrderNotFound
-        before = self.get(customer, order_id)
+        before = _one(rows.filter(pk=order_id))
         return before, rule(before)
 
 

@@ -11,18 +11,18 @@ from django.utils.safestring import SafeString, mark_safe
 
 from legacy_shop.cart.services import lines_of
 from legacy_shop.catalog.models import Product
-from legacy_shop.orders.models import Order
 from legacy_shop.storefront.covers import cover_svg
+from legacy_shop.storefront.shown import ShownOrder
 
 register = template.Library()
 
 STATUS_TONES = {
-    Order.Status.PENDING: "waiting",
-    Order.Status.PAID: "good",
-    Order.Status.SHIPPED: "good",
-    Order.Status.COMPLETED: "done",
-    Order.Status.CANCELLED: "off",
-    Order.Status.EXPIRED: "off",
+    "pending": "waiting",
+    "paid": "good",
+    "shipped": "good",
+    "completed": "done",
+    "cancelled": "off",
+    "expired": "off",
 }
 PAYMENT_LABELS = {
     "none": ("not paid", "off"),
@@ -67,14 +67,13 @@ def cart_pieces(context: RequestContext) -> int:
 
 
 @register.inclusion_tag("storefront/badge.html")
-def status_badge(order: Order) -> dict[str, str]:
+def status_badge(order: ShownOrder) -> dict[str, str]:
     """Show where an order stands."""
-    status = Order.Status(order.status)
-    return {"label": status.label, "tone": STATUS_TONES[status]}
+    return {"label": order.status, "tone": STATUS_TONES[order.status]}
 
 
 @register.inclusion_tag("storefront/badge.html")
-def payment_badge(order: Order, payment: str) -> dict[str, str]:
+def payment_badge(order: ShownOrder) -> dict[str, str]:
     """Show how the payment of an order stands; one paid outside of the ledger counts as paid."""
-    label, tone = PAYMENT_LABELS["paid" if payment == "none" and order.paid_at else payment]
+    label, tone = PAYMENT_LABELS["paid" if order.payment == "none" and order.paid_at else order.payment]
     return {"label": label, "tone": tone}

@@ -9,6 +9,7 @@ from tqdm import tqdm
 from legacy_shop.backoffice import history_loader
 from legacy_shop.backoffice.arguments import positive
 from legacy_shop.backoffice.history import BadLine, HistoryError, Purchase, read
+from legacy_shop.backoffice.moved import OrdersHaveMoved, refuse_if_moved
 
 
 class Command(BaseCommand):
@@ -45,12 +46,13 @@ class Command(BaseCommand):
             raise CommandError(f"{options['file']}: no purchase in it ({counts}): nothing was loaded.")
         try:
             if options["dry_run"]:
+                refuse_if_moved()
                 history_loader.refuse_if_loaded()
                 self.stdout.write(f"{counts}. Dry run: nothing was loaded.")
                 return
             with tqdm(total=len(purchases), desc="loading", unit=" lines", disable=quiet) as bar:
                 loaded = history_loader.load(purchases, progress=bar.update)
-        except history_loader.AlreadyLoaded as error:
+        except (history_loader.AlreadyLoaded, OrdersHaveMoved) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(
             self.style.SUCCESS(f"Loaded {loaded.orders} orders of {loaded.customers} customers, ${loaded.dollars:,}.")

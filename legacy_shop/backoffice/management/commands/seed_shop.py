@@ -7,6 +7,7 @@ from tqdm import tqdm
 
 from legacy_shop.backoffice.arguments import natural
 from legacy_shop.backoffice.demo_customers import DEMO_PASSWORD
+from legacy_shop.backoffice.moved import OrdersHaveMoved
 from legacy_shop.backoffice.seed_plan import Size
 from legacy_shop.backoffice.seeding import ADMIN, ADMIN_PASSWORD, SeedConflict, Seeded, seed
 
@@ -36,7 +37,7 @@ class Command(BaseCommand):
         try:
             with tqdm(total=rows, desc="seeding", unit=" rows", disable=quiet) as bar:
                 made = seed(size, progress=bar.update)
-        except SeedConflict as error:
+        except (OrdersHaveMoved, SeedConflict) as error:
             raise CommandError(str(error)) from error
         self.report(made)
 

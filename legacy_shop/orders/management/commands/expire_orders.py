@@ -7,7 +7,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
-from legacy_shop.orders.expiry import expirable, expire_unpaid
+from legacy_shop.orders.expiry import expirable
+from legacy_shop.orders.nightly import expire_unpaid
 
 
 class Command(BaseCommand):
@@ -29,4 +30,7 @@ class Command(BaseCommand):
             return
         with tqdm(total=found.orders, desc="expiring", unit=" orders", file=self.stderr, disable=None) as bar:
             report = expire_unpaid(older_than, progress=lambda done: bar.update(done.orders))
-        self.stdout.write(f"expired {report.orders} orders and gave back {report.pieces} pieces")
+        expired = report.expired
+        self.stdout.write(f"expired {expired.orders} orders and gave back {expired.pieces} pieces")
+        if report.left:
+            raise CommandError(f"{report.left} orders could not be expired now; the log says why. Run it again.")

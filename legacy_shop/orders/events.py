@@ -1,0 +1,29 @@
+"""What happens to orders, told on the bus inside this program in the transaction in which it happens.
+
+Rows changed by raw SQL tell nothing.
+"""
+
+from dataclasses import dataclass
+
+from legacy_shop.orders.models import Order
+
+
+@dataclass(frozen=True)
+class OrderPlaced:
+    """A customer has ordered."""
+
+    order: Order
+
+
+@dataclass(frozen=True)
+class OrderPaid:
+    """The money of an order has arrived, or it costs nothing."""
+
+    order: Order
+
+
+@dataclass(frozen=True)
+class OrderCancelled:
+    """An order was called off."""
+
+    order: Order
