@@ -3,10 +3,10 @@
 import argparse
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 from demo import cast, checks, evidence, report, tables
+from demo.broker import Broker
 from demo.operator import AdminPages, OperatorError, Switches, Terminal
 from demo.records import Log
 from demo.run import Run
@@ -76,13 +76,13 @@ def play(options: argparse.Namespace, site: Site, stack: Stack) -> int:
         if options.no_traffic:
             progress.say("everything is running")
         else:
-            run, stock_before = begin(options, site, stack, log, deadline, progress)
+            run, before = begin(options, site, stack, log, deadline, progress)
             tell(run, progress)
-            progress.say("traffic has ended; settling what is open")
+            progress.say("traffic has ended; settling what is open, delivering what is under way")
             evidence.settle(run)
     if options.no_traffic:
         return stay(site, stack, None)
-    held = conclude(run, stock_before, then_stay=not options.once)
+    held = conclude(run, before, then_stay=not options.once)
     if options.once:
         return 0 if held else 1
     run.traffic.think_seconds = SLOW_THINKING
@@ -105,12 +105,11 @@ def set_up(options: argparse.Namespace, site: Site, stack: Stack, progress: repo
 
 def begin(
     options: argparse.Namespace, site: Site, stack: Stack, log: Log, deadline: Deadline, progress: report.Progress
-) -> tuple[Run, Mapping[int, int]]:
-    """Bring the customers in and start traffic; return the run, and the stock before anybody bought."""
+) -> tuple[Run, evidence.Before]:
+    """Bring the customers in and start traffic; return the run, and how things stood before anybody bought."""
     histories = ("customer", "cdnow") if options.data is not None else ("customer",)
     players = cast.assemble(site, log, seed=options.seed, histories=histories)
-    with tables.reading(site.database) as connection:
-        stock_before = tables.stock(connection)
+    before = evidence.look_before(site)
     run = Run(
         site=site,
         stack=stack,
@@ -120,11 +119,12 @@ def begin(
         terminal=Terminal(site),
         admin=AdminPages(site.url("shop")),
         switches=Switches(site),
+        broker=Broker(directory=site.broker),
         deadline=deadline,
     )
     run.admin.login()
     progress.say(f"{len(players.customers)} customers, {len(players.others)} others come in")
-    return run, stock_before
+    return run, before
 
 
 def tell(run: Run, progress: report.Progress) -> None:
@@ -143,9 +143,9 @@ def tell(run: Run, progress: report.Progress) -> None:
         run.traffic.stop()
 
 
-def conclude(run: Run, stock_before: Mapping[int, int], *, then_stay: bool) -> bool:
+def conclude(run: Run, before: evidence.Before, *, then_stay: bool) -> bool:
     """Print report and checks, the line for scripts last, and return whether every check held."""
-    found = evidence.gather(run, stock_before)
+    found = evidence.gather(run, before)
     with tables.reading(run.site.database) as connection:
         counts, moves = tables.traffic_counts(connection), tables.breaker_moves(connection)
     results = checks.run_all(found, checks.Floors())
@@ -157,9 +157,11 @@ def conclude(run: Run, stock_before: Mapping[int, int], *, then_stay: bool) -> b
         report.last_line(
             requests=found.requests,
             failed=len(found.failures),
-            lost=len(checks.lost(found)),
-            duplicated=len(checks.duplicated(found)),
-            mismatched=len(checks.mismatched(found)),
+            lost=len(checks.lost_altogether(found)),
+            duplicated=len(checks.duplicated_altogether(found)),
+            mismatched=len(checks.mismatched_altogether(found)),
+            mails=len(found.effects.mails),
+            bookings=len(found.effects.points),
         ),
         flush=True,
     )

@@ -10,6 +10,7 @@ from demo.documents import Document
 from demo.records import Log
 from demo.shopping import Clerk, Customer, Goods, Visitor
 from demo.site import ADMIN_NAME, ADMIN_PASSWORD, Site
+from demo.storefront import PageCustomer, log_in
 from demo.tables import Person
 from demo.traffic import Actor
 from router.buckets import bucket
@@ -18,11 +19,13 @@ SERVICE = "orders"
 PASSWORD = "demo-password"
 """What seed_shop and load_history give every customer."""
 # Buckets from, to; how many customers of them; how often each acts compared with the others.
-BANDS = ((0, 1, 3, 3.0), (1, 10, 6, 1.2), (10, 50, 14, 1.0), (50, 100, 17, 1.0))
+BANDS = ((0, 1, 4, 3.0), (1, 10, 7, 1.2), (10, 50, 17, 1.0), (50, 100, 20, 1.0))
+PAGES_EVERY = 4
+"""Every fourth customer uses the pages of the shop."""
 SESSIONS_EVERY = 5
-"""Every fifth customer uses a browser with a session, the others programs with a token."""
-KEYLESS_EVERY = 4
-"""Every fourth customer's program has never heard of idempotency keys."""
+"""Every fifth of the others uses a program in a browser with a session, the rest programs with a token."""
+KEYLESS_EVERY = 5
+"""Every fifth customer's program has never heard of idempotency keys."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,18 +96,21 @@ def _customer(
     site: Site, log: Log, entry: tuple[Person, int, float], number: int, *, seed: int, goods: Goods
 ) -> Customer:
     person, place, weight = entry
-    browser = number % SESSIONS_EVERY == 0
+    pages = number % PAGES_EVERY == 0
+    session = pages or number % SESSIONS_EVERY == 0
     client = Client(
         site.url("shop"),
         log,
-        token=None if browser else person.token,
+        token=None if session else person.token,
         bucket=place,
-        sends_keys=number % KEYLESS_EVERY != 0,
+        sends_keys=not pages and number % KEYLESS_EVERY != 1,
         keys=random.Random(f"{seed}-keys-{person.user_id}"),
     )
-    if browser:
+    if pages:
+        log_in(client, person.username, PASSWORD)
+    elif session:
         client.login(person.username, PASSWORD)
-    return Customer(
+    return (PageCustomer if pages else Customer)(
         user_id=person.user_id,
         username=person.username,
         bucket=place,

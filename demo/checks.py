@@ -2,11 +2,13 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
+from demo import effects
 from demo.documents import Document, differences
+from demo.effects import EffectFloors, Effects
 from demo.tables import Attempt
 
 MOMENTS = ("placed_at", "paid_at", "closed_at")
@@ -35,6 +37,7 @@ class Floors:
     breakers_closed: int = 1
     ambiguous: int = 1
     fallbacks: int = 1
+    effects: EffectFloors = field(default_factory=EffectFloors)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +65,7 @@ class Evidence:
     breakers_closed: int
     ambiguous: int
     fallbacks: int
+    effects: Effects
     act_problems: Sequence[str] = ()
 
 
@@ -111,10 +115,30 @@ def mismatched(evidence: Evidence) -> list[str]:
     return wrong
 
 
+def lost_altogether(evidence: Evidence) -> list[str]:
+    """Find everything that should be there and is not: orders, mails, bookings."""
+    return [*lost(evidence), *effects.lost(evidence.effects)]
+
+
+def duplicated_altogether(evidence: Evidence) -> list[str]:
+    """Find everything that is there more often than it should be."""
+    return [*duplicated(evidence), *effects.duplicated(evidence.effects)]
+
+
+def mismatched_altogether(evidence: Evidence) -> list[str]:
+    """Find everything that is not as it should be."""
+    return [*mismatched(evidence), *effects.mismatched(evidence.effects)]
+
+
 def unfinished(evidence: Evidence) -> list[str]:
     """Find work that was begun and never ended: payments left open, idempotency keys left claimed."""
-    still_open = [f"{a.kind} {a.key} of {a.order_number} is still open" for a in evidence.attempts if a.state == "open"]
-    return still_open + [f"claim {claim} is overdue" for claim in evidence.overdue_claims]
+    left = [f"{a.kind} {a.key} of {a.order_number} is left {a.state}" for a in evidence.attempts if a.unfinished]
+    return left + [f"claim {claim} is overdue" for claim in evidence.overdue_claims]
+
+
+def unhandled(evidence: Evidence) -> list[str]:
+    """Find events that were not delivered, not handled, or given up."""
+    return effects.unfinished(evidence.effects)
 
 
 def unmatched_money(evidence: Evidence) -> list[str]:
@@ -178,7 +202,8 @@ def too_thin(evidence: Evidence, floors: Floors) -> list[str]:
         "ambiguous writes": (evidence.ambiguous, floors.ambiguous),
         "fallbacks": (evidence.fallbacks, floors.fallbacks),
     }
-    return [f"only {count} {name}, {floor} are needed" for name, (count, floor) in counted.items() if count < floor]
+    thin = [f"only {count} {name}, {floor} are needed" for name, (count, floor) in counted.items() if count < floor]
+    return thin + effects.too_thin(evidence.effects, floors.effects)
 
 
 RULES: Mapping[str, Callable[[Evidence], list[str]]] = {
@@ -187,6 +212,10 @@ RULES: Mapping[str, Callable[[Evidence], list[str]]] = {
     "no acknowledged order is lost": lost,
     "no order is there twice": duplicated,
     "every order is as acknowledged": mismatched,
+    "no mail and no loyalty booking is missing": lambda evidence: effects.lost(evidence.effects),
+    "no mail and no loyalty booking is there twice": lambda evidence: effects.duplicated(evidence.effects),
+    "every mail and every booking is for what happened": lambda evidence: effects.mismatched(evidence.effects),
+    "every event was delivered and handled": unhandled,
     "nothing is left unfinished": unfinished,
     "provider and shop agree on every payment": unmatched_money,
     "no order was charged twice": wrongly_charged,

@@ -22,6 +22,8 @@ class Reply:
 
     status: int
     data: Any = None
+    text: str = ""
+    """The page, if the answer is one."""
     headers: Mapping[str, str] = field(default_factory=dict)
     error: str = ""
 
@@ -104,7 +106,8 @@ class Client:
     ) -> Reply:
         """Carry one request through, with retries as the rule allows, and record how it went."""
         headers = self._headers(method)
-        repeatable = method in SAFE_METHODS or "Idempotency-Key" in headers
+        # A person whose form was not answered presses the button again.
+        repeatable = method in SAFE_METHODS or "Idempotency-Key" in headers or form is not None
         begun = self._clock()
         tries = 0
         while True:
@@ -166,8 +169,11 @@ class Client:
             )
         except requests.RequestException as error:
             return Reply(status=0, error=f"{type(error).__name__}: {error}"[:200])
+        kind = answer.headers.get("Content-Type", "")
+        if kind.startswith("text/html"):
+            return Reply(status=answer.status_code, text=answer.text, headers=answer.headers)
         data = None
-        if answer.headers.get("Content-Type", "").startswith("application/json"):
+        if kind.startswith("application/json"):
             try:
                 data = answer.json()
             except ValueError as error:
@@ -180,5 +186,5 @@ class Client:
             if seconds > self.rule.patience:
                 return f"{method} {path}: the right answer came after {seconds:.1f} s"
             return ""
-        said = reply.error or f"{reply.status} {reply.data!r}"[:200]
+        said = reply.error or f"{reply.status} {reply.data or reply.text!r}"[:200]
         return f"{method} {path}: expected {'/'.join(map(str, sorted(expect)))}, got {said}"

@@ -11,8 +11,12 @@ FIXED = ("id", "number", "currency", "total", "note", "placed_at", "ship_to", "l
 
 # (status, payment) as acknowledged -> what the provider's late answer may have made of it since.
 SETTLES: Mapping[tuple[str, str], frozenset[tuple[str, str]]] = {
-    ("pending", "open"): frozenset({("paid", "paid"), ("pending", "failed")}),
-    ("cancelled", "open"): frozenset({("cancelled", "refunding"), ("cancelled", "refunded"), ("cancelled", "failed")}),
+    ("pending", "open"): frozenset({("pending", "paid"), ("paid", "paid"), ("pending", "failed")}),
+    ("pending", "paid"): frozenset({("paid", "paid")}),  # the money is here, and the order is about to be told
+    ("cancelled", "open"): frozenset(
+        {("cancelled", "paid"), ("cancelled", "refunding"), ("cancelled", "refunded"), ("cancelled", "failed")}
+    ),
+    ("cancelled", "paid"): frozenset({("cancelled", "refunding"), ("cancelled", "refunded")}),
     ("cancelled", "refunding"): frozenset({("cancelled", "refunded")}),
 }
 

@@ -1,15 +1,19 @@
 """Gather, after traffic has ended, everything that the checks look at."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
-from demo import tables
+from demo import event_tables, mails, tables
 from demo.checks import Booking, Evidence
 from demo.documents import Document
+from demo.effects import Effects
 from demo.run import Run
-from demo.waiting import until
+from demo.site import Site
+from demo.waiting import WaitedTooLong, until
 
 CLAIMED = ("fallback_claimed", "replayed")
 """Outcomes of writes that were sent and not answered: the key decided."""
@@ -22,12 +26,16 @@ def settle(run: Run) -> None:
 
     def at_rest() -> bool:
         with tables.reading(run.site.database) as connection:
-            open_attempts = [a for a in tables.attempts(connection) if a.state == "open"]
-        if open_attempts:
+            left = [attempt for attempt in tables.attempts(connection) if attempt.unfinished]
+        if left:
             run.terminal.run("settle_payments", "--older-than", "0", seconds=run.deadline.left(60))
-        return not open_attempts
+        return not left
 
     until(at_rest, seconds=run.deadline.left(30), what="every payment is settled")
+    try:
+        until(partial(_events_at_rest, run), seconds=run.deadline.left(90), what="every event is delivered and handled")
+    except WaitedTooLong as error:
+        run.problem(str(error))  # the checks say which are not
     seen = run.counts()
 
     def flushed() -> bool:
@@ -38,7 +46,27 @@ def settle(run: Run) -> None:
     until(flushed, seconds=run.deadline.left(20), what="the router has written its counts", pause=2.5)
 
 
-def gather(run: Run, stock_before: Mapping[int, int]) -> Evidence:
+def _events_at_rest(run: Run) -> bool:
+    run.stack.check_alive()
+    with tables.reading(run.site.database) as connection:
+        return event_tables.tally(connection).at_rest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Before:
+    """How things stood before anybody bought."""
+
+    stock: Mapping[int, int]
+    last_order: int
+
+
+def look_before(site: Site) -> Before:
+    """Return how things stand now."""
+    with tables.reading(site.database) as connection:
+        return Before(stock=tables.stock(connection), last_order=tables.last_order(connection))
+
+
+def gather(run: Run, before: Before) -> Evidence:
     """Return the evidence as it is now."""
     shadow = run.terminal.json("shadow", "report", "orders", seconds=run.deadline.left(30))
     with tables.reading(run.site.database) as connection:
@@ -58,7 +86,7 @@ def gather(run: Run, stock_before: Mapping[int, int]) -> Evidence:
         found=found,
         attempts=attempts,
         bookings=bookings(run.switches.ledger()),
-        stock_before=stock_before,
+        stock_before=before.stock,
         stock_after=stock_after,
         overdue_claims=overdue,
         comparisons=int(shadow["compared"]),
@@ -68,7 +96,24 @@ def gather(run: Run, stock_before: Mapping[int, int]) -> Evidence:
         ambiguous=sum(n for (kind, _, outcome), n in counts.items() if kind == "write" and outcome in CLAIMED),
         fallbacks=sum(n for (_, _, outcome), n in counts.items() if outcome in FALLBACKS),
         act_problems=tuple(run.problems),
+        effects=effects(run, after=before.last_order),
     )
+
+
+def effects(run: Run, *, after: int) -> Effects:
+    """Return what followed from the orders above an id."""
+    with tables.reading(run.site.database) as connection:
+        return Effects(
+            fates=tables.fates(connection, after=after),
+            mails=mails.delivered(run.site.mails),
+            suppressed=mails.suppressed(run.site.mails),
+            points=tables.points(connection),
+            balances=tables.balances(connection),
+            events=event_tables.tally(connection),
+            served={number for customer in run.customers for number in customer.served},
+            pages=tables.placed_by_pages(connection),
+            troubles=run.troubles,
+        )
 
 
 def acknowledged(run: Run) -> dict[str, Document]:

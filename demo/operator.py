@@ -97,12 +97,12 @@ class AdminPages:
         return read_page(answer.text)
 
     def _submit(self, path: str, changes: Mapping[str, str | None], choices: Mapping[str, str] | None = None) -> None:
-        page = self._page(path)
-        values: dict[str, str | None] = {**page.values, **changes}
+        form = self._page(path).form(path)
+        values: dict[str, str | None] = {**form.values, **changes}
         for field, wanted in (choices or {}).items():
-            values[field] = next((value for value, text in page.options[field] if text.startswith(wanted)), None)
+            values[field] = next((value for value, text in form.options[field] if text.startswith(wanted)), None)
             if values[field] is None:
-                raise OperatorError(f"{path}: {field} cannot be {wanted!r}, only {page.options[field]}")
+                raise OperatorError(f"{path}: {field} cannot be {wanted!r}, only {form.options[field]}")
         answer = self.session.post(
             self.base_url + path,
             data={field: value for field, value in values.items() if value is not None},

@@ -3,10 +3,13 @@
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TextIO
 
 from demo.checks import Check, Evidence, count_by_status
+from demo.effects import Effects, due_mails, due_points
+from demo.event_tables import LATE_SECONDS
 from demo.records import Log, by_side, reasons
 
 PLAIN_PAUSE = 5.0
@@ -124,6 +127,7 @@ def summary(
                 ("writes in doubt / requests that fell back", evidence.ambiguous, evidence.fallbacks),
             ],
         ),
+        *_of_effects(evidence.effects),
         "  orders by status: " + ", ".join(f"{name} {n}" for name, n in count_by_status(evidence.found).items()),
         "Measured on the way",
         *(f"  {note}" for note in notes),
@@ -142,9 +146,42 @@ def verdicts(checks: Sequence[Check]) -> str:
     return "\n".join(lines)
 
 
-def last_line(*, requests: int, failed: int, lost: int, duplicated: int, mismatched: int) -> str:
+def last_line(**counts: int) -> str:
     """Return the line that scripts read."""
-    return f"demo: requests={requests} failed={failed} lost={lost} duplicated={duplicated} mismatched={mismatched}"
+    return " ".join(["demo:", *(f"{name}={count}" for name, count in counts.items())])
+
+
+def _of_effects(effects: Effects) -> list[str]:
+    """Return the tables about what followed from the orders."""
+    kinds = Counter(mail.kind for mail in effects.mails)
+    due = sum((due_mails(fate) for fate in effects.fates), Counter[str]())
+    given = sum(1 for booking in effects.points if booking.points > 0)
+    due_bookings = Counter(amount > 0 for fate in effects.fates for amount in due_points(fate).elements())
+    events, troubles = effects.events, effects.troubles
+    followed = [
+        *((f"mails: {kind}", due[kind], kinds[kind]) for kind in sorted(due | kinds)),
+        ("mails about orders that the service placed", "", effects.mails_of_service),
+        ("points given", due_bookings[True], given),
+        ("points taken back", due_bookings[False], len(effects.points) - given),
+    ]
+    way = [
+        ("published", events.published),
+        ("received", events.received),
+        ("received again, dropped", events.duplicates),
+        (f"received later than {LATE_SECONDS:.0f} s (slowest: {events.slowest:.1f} s)", events.late),
+        ("sent again because nobody acknowledged them", events.resent),
+        ("messages put in twice / held back on purpose", f"{troubles.copied} / {troubles.held}"),
+        ("messages lost with a killed worker", troubles.lost),
+        ("handlers done", events.handled),
+        ("second deliveries of a mail, dropped by the mail server", effects.suppressed),
+        ("parked", len(events.parked)),
+    ]
+    pages = [(side, count) for side, count in sorted(effects.pages.items())]
+    return [
+        table("What followed from the orders", ("", "due", "found"), followed),
+        table("Events", ("", "count"), way),
+        table("Orders of the shop's pages, through the seam", ("placed by", "orders"), pages),
+    ]
 
 
 def _moves(moves: Sequence[tuple[str, str]]) -> list[tuple[str, int]]:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from demo import tables
+from demo.broker import Broker
+from demo.effects import Troubles
 from demo.operator import AdminPages, Switches, Terminal
 from demo.records import Log, Record
 from demo.shopping import Customer
@@ -32,11 +34,14 @@ class Run:
     terminal: Terminal
     admin: AdminPages
     switches: Switches
+    broker: Broker
     deadline: Deadline
     problems: list[str] = field(default_factory=list)
     """What an act found wrong."""
     notes: list[str] = field(default_factory=list)
     """What an act measured, for the report."""
+    troubles: Troubles = field(default_factory=Troubles)
+    """What was done to the events on their way."""
 
     def note(self, text: str) -> None:
         """Keep a figure for the report."""
@@ -46,7 +51,7 @@ class Run:
         """Keep something that should not be so."""
         self.problems.append(f"{self.log.act}: {text}")
 
-    def wait(self, condition: Callable[[], bool], *, seconds: float, what: str) -> float:
+    def wait(self, condition: Callable[[], bool], *, seconds: float, what: str, pause: float = 0.1) -> float:
         """Return how long it took until ``condition`` held, while traffic and processes are watched."""
         begun = time.monotonic()
         while not condition():
@@ -55,7 +60,7 @@ class Run:
             self.deadline.left()
             if time.monotonic() - begun > seconds:
                 raise WaitedTooLong(f"{self.log.act}: waited {seconds:.0f} s in vain for this: {what}.")
-            time.sleep(0.1)
+            time.sleep(pause)
         return time.monotonic() - begun
 
     def phase(self, *arguments: str, seconds: float = 90.0) -> None:

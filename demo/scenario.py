@@ -7,11 +7,15 @@ from functools import partial
 from demo.operator import NO, YES
 from demo.records import Record, now
 from demo.run import REACTION, READS, Run, enough
+from demo.trouble import broker_away, twice_and_late, worker_killed
 
 LEGACY = "legacy"
 EXTRACTED = "extracted"
 SLOWER_THAN_ITS_DEADLINE = 3500.0
 """Milliseconds: the router gives the service two seconds to the first byte."""
+
+BUSY_THINKING = 0.07
+"""Seconds that customers think between two requests when they hurry."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +129,12 @@ def kill_switch(run: Run) -> None:
 
 
 def crash(run: Run) -> None:
-    """Kill the service with requests inside it; legacy answers until it is back."""
+    """Kill the service with requests inside it while events come twice and late; legacy answers until it is back."""
+    with twice_and_late(run):
+        _crash(run)
+
+
+def _crash(run: Run) -> None:
     opened, fallbacks = run.breaker_moves("open"), run.outcome_count("fallback_not_sent")
     run.switches.service(latency_ms=250)
     index = len(run.log)
@@ -161,9 +170,9 @@ def slow(run: Run) -> None:
     index = len(run.log)
     run.switches.service(latency_ms=SLOWER_THAN_ITS_DEADLINE)
     run.wait(
-        lambda: run.breaker_moves("open") > opened and run.outcome_count("fallback_claimed") >= claimed + 3,
+        lambda: run.breaker_moves("open") > opened and run.outcome_count("fallback_claimed") >= claimed + 2,
         seconds=40,
-        what="the breaker opened, and 3 writes were taken over under a claimed key",
+        what="the breaker opened, and 2 writes were taken over under a claimed key",
     )
     run.wait(enough(run, len(run.log), requests=60, orders=3), seconds=30, what="customers order meanwhile")
     heal(run, index)
@@ -199,7 +208,8 @@ def rollback(run: Run) -> None:
 
 
 def forward_again(run: Run) -> None:
-    """Go all the way once more; every gate asks for fresh evidence."""
+    """Go all the way once more; every gate asks for fresh evidence, which busier customers bring sooner."""
+    run.traffic.think_seconds = BUSY_THINKING
     run.phase("advance", "orders", "--to", "shared.writes@100", "--wait", "80", "--reason", "demo, again", seconds=120)
     steady(run, reads=100, writes=100, requests=120, orders=10)
 
@@ -234,10 +244,14 @@ ACTS: Sequence[Act] = (
     Act(name="shadow", title="reads are copied to the service and compared", play=shadow),
     *_steps(),
     Act(name="kill switch", title="the kill switch is pulled and put back", play=kill_switch),
-    Act(name="crash", title="kill -9 of the orders service under write traffic", play=crash),
+    Act(
+        name="crash", title="kill -9 of the orders service under write traffic, events come twice and late", play=crash
+    ),
     Act(name="late answer", title="the service commits and does not answer", play=late),
     Act(name="slow", title="the service is slower than its deadline", play=slow),
     Act(name="errors", title="the service answers 500", play=broken),
+    Act(name="broker", title="the message broker is away for a while", play=broker_away),
+    Act(name="worker", title="kill -9 of the Celery worker with messages in its hands", play=worker_killed),
     Act(name="provider", title="the payment provider is slow, fails, answers late", play=provider),
     Act(name="rollback", title="everything goes back to the monolith", play=rollback),
     Act(name="again", title="and forward again, gate by gate", play=forward_again),

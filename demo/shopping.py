@@ -46,6 +46,8 @@ class Customer:
     """Orders with a change that was never answered: what they are now is not known here."""
     unanswered: set[str] = field(default_factory=set)
     """References of orders that were asked for and never answered."""
+    served: set[str] = field(default_factory=set)
+    """Numbers of the orders that the service placed, as its answers said."""
 
     def act(self) -> None:
         """Do one thing that a customer does."""
@@ -160,17 +162,24 @@ class Customer:
         self.asked.append(reference)
         reply = self.client.call("order", "POST", "/api/orders/", body=body, expect=(201, 409))
         if reply.status == 201:
-            document = reply.data
-            for wrong in wrong_in_answer(document, wanted=wanted, ship_to=address, note=reference):
-                self._differ(f"order {document['id']} of {self.username}: {wrong}")
-            self.orders[int(document["id"])] = document
+            if reply.headers.get("X-Strangler-Side") == "extracted":
+                self.served.add(str(reply.data["number"]))
+            self._take_over(reply.data, wanted=wanted, ship_to=address, reference=reference)
             if self.dice.random() < 0.3:
                 self.list_orders()
             else:
-                self.show_order(int(document["id"]))
+                self.show_order(int(reply.data["id"]))
         elif reply.code != "out_of_stock":
             self.unanswered.add(reference)
         return reply.status
+
+    def _take_over(
+        self, document: Document, *, wanted: dict[int, int], ship_to: dict[str, str], reference: str
+    ) -> None:
+        """Remember an order as it was acknowledged, and note what about it is not as ordered."""
+        for wrong in wrong_in_answer(document, wanted=wanted, ship_to=ship_to, note=reference):
+            self._differ(f"order {document['id']} of {self.username}: {wrong}")
+        self.orders[int(document["id"])] = document
 
     def _one_of(self, *statuses: str, payments: Sequence[str] | None = None) -> Document | None:
         """Choose among the acknowledged orders in one of ``statuses`` and, if given, ``payments``."""

@@ -45,6 +45,16 @@ class Site:
         """The payment provider's own SQLite file."""
         return self.directory / "provider.sqlite3"
 
+    @property
+    def mails(self) -> Path:
+        """Where the shop's mails are delivered to."""
+        return self.directory / "mail"
+
+    @property
+    def broker(self) -> Path:
+        """The directory that is the message broker."""
+        return self.directory / "broker"
+
     def environment(self) -> dict[str, str]:
         """Return the environment of every process, the caller's own with the demo's settings over it."""
         database_url = f"sqlite:///{self.database}"
@@ -68,6 +78,7 @@ class Site:
             "STRANGLER_DEBUG_HEADERS": "1",
             "PAYMENT_PROVIDER_URL": self.url("provider"),
             "CELERY_BROKER_URL": "embedded://",
+            "SHOP_EVENTS_LEASE_SECONDS": "10",
         }
 
     def shell_prefix(self) -> str:

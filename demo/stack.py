@@ -23,6 +23,8 @@ KEEP_ALIVE = "75"
 """Seconds a server keeps an idle connection: longer than any pool in front of it does."""
 READY_SECONDS = 40.0
 TAIL_LINES = 25
+SUPERVISOR_PAUSE = 2.0
+"""Seconds between two starts of a process that keeps ending."""
 
 
 class StackError(Exception):
@@ -103,6 +105,7 @@ class Stack:
         self.site = site
         self.programs = {program.name: program for program in programs(site)}
         self.running: dict[str, Running] = {}
+        self._supervised: dict[str, list[float]] = {}
 
     def start_all(self) -> None:
         """Start every program, then wait until each is ready."""
@@ -154,6 +157,21 @@ class Stack:
         self.start(name)
         return self.wait_ready(name)
 
+    @contextmanager
+    def supervised(self, name: str) -> Iterator[list[float]]:
+        """Start ``name`` again whenever it ends by itself, as a supervisor does; give the times at which that was."""
+        starts = self._supervised[name] = []
+
+        def ready() -> bool:
+            self.check_alive()
+            return self.running[name].process.poll() is None and self._answers(self.running[name])
+
+        try:
+            yield starts
+            until(ready, seconds=READY_SECONDS, what=f"{name} is ready again")
+        finally:
+            del self._supervised[name]
+
     def stop_all(self, patience: float = 6.0) -> None:
         """End every process we started, politely first; nothing of ours is left afterwards."""
         alive = [running for running in reversed(self.running.values()) if running.process.poll() is None]
@@ -172,10 +190,17 @@ class Stack:
             running.log.close()
 
     def check_alive(self) -> None:
-        """Raise StackError for a process that ended although nobody asked it to."""
+        """Raise StackError for a process that ended although nobody asked it to; a supervised one is started again."""
+        for name, starts in self._supervised.items():
+            ended = self.running[name].process.poll() is not None
+            if ended and (not starts or time.monotonic() - starts[-1] > SUPERVISOR_PAUSE):
+                self._signal(self.running[name], signal.SIGKILL)  # what its group has left behind
+                self.running[name].log.close()
+                self.start(name)
+                starts.append(time.monotonic())
         for name, running in self.running.items():
             code = running.process.poll()
-            if code is not None and not running.ended_by_us:
+            if code is not None and not running.ended_by_us and name not in self._supervised:
                 raise StackError(f"{name} ended by itself with exit code {code}.\n{self.tail(name)}")
 
     def log_path(self, name: str) -> Path:

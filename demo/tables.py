@@ -29,6 +29,13 @@ class Attempt:
     kind: str
     state: str
     minor: int
+    told: bool = True
+    """Whether the order knows that its money is here."""
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether somebody still has to do something about it."""
+        return self.state == "open" or (self.kind == "charge" and self.state == "succeeded" and not self.told)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +45,28 @@ class Person:
     user_id: int
     username: str
     token: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fate:
+    """What became of one order, as far as its customer is told of it."""
+
+    order_id: int
+    number: str
+    customer_id: int
+    email: str
+    status: str
+    total: Decimal
+    paid: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Points:
+    """One booking of loyalty points."""
+
+    order_id: int
+    customer_id: int
+    points: int
 
 
 @contextmanager
@@ -69,7 +98,7 @@ def people(connection: sqlite3.Connection, prefix: str) -> list[Person]:
 def attempts(connection: sqlite3.Connection) -> list[Attempt]:
     """Return everything the shop ever asked of the provider."""
     rows = connection.execute(
-        "SELECT a.provider_key, a.order_id, o.number, a.kind, a.state, a.amount"
+        "SELECT a.provider_key, a.order_id, o.number, a.kind, a.state, a.amount, a.told_at"
         " FROM payments_paymentattempt a JOIN orders_order o ON o.id = a.order_id ORDER BY a.id"
     )
     return [
@@ -80,6 +109,7 @@ def attempts(connection: sqlite3.Connection) -> list[Attempt]:
             kind=row["kind"],
             state=row["state"],
             minor=int(money(row["amount"]) * 100),
+            told=row["told_at"] is not None,
         )
         for row in rows
     ]
@@ -125,6 +155,53 @@ def payment_states(rows: list[Attempt]) -> dict[int, str]:
         )
         words[order_id] = next((word for state, kind, word in ladder if state in kinds[kind]), "none")
     return words
+
+
+def last_order(connection: sqlite3.Connection) -> int:
+    """Return the highest id of an order."""
+    return int(one(connection, "SELECT COALESCE(MAX(id), 0) FROM orders_order"))
+
+
+def fates(connection: sqlite3.Connection, *, after: int) -> list[Fate]:
+    """Return what became of every order with a higher id, whoever placed it."""
+    rows = connection.execute(
+        "SELECT o.id, o.number, o.customer_id, u.email, o.status, o.total, o.paid_at FROM orders_order o"
+        " JOIN auth_user u ON u.id = o.customer_id WHERE o.id > ? ORDER BY o.id",
+        (after,),
+    )
+    return [
+        Fate(
+            order_id=row["id"],
+            number=row["number"],
+            customer_id=row["customer_id"],
+            email=row["email"],
+            status=STATUSES.get(row["status"], f"unknown {row['status']}"),
+            total=money(row["total"]),
+            paid=row["paid_at"] is not None,
+        )
+        for row in rows
+    ]
+
+
+def points(connection: sqlite3.Connection) -> list[Points]:
+    """Return every booking of loyalty points."""
+    rows = connection.execute("SELECT order_id, user_id, points FROM accounts_loyaltybooking ORDER BY id")
+    return [Points(order_id=row[0], customer_id=row[1], points=row[2]) for row in rows]
+
+
+def balances(connection: sqlite3.Connection) -> dict[int, int]:
+    """Return the points that each customer's profile says, but for those that say none."""
+    rows = connection.execute("SELECT user_id, loyalty_points FROM accounts_profile WHERE loyalty_points != 0")
+    return {row[0]: row[1] for row in rows}
+
+
+def placed_by_pages(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return how many orders the shop's pages placed through the seam, by the side that did it."""
+    rows = connection.execute(
+        "SELECT side, SUM(count) FROM router_trafficcount WHERE service = 'orders' AND route = 'seam:place'"
+        " AND kind = 'write' AND outcome IN ('ok', 'replayed') GROUP BY side"
+    )
+    return {row[0]: int(row[1]) for row in rows}
 
 
 def stock(connection: sqlite3.Connection) -> dict[int, int]:

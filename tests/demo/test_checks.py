@@ -1,18 +1,40 @@
 """Each thing that can go wrong is planted once in sound evidence; the check it belongs to has to find it."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from demo.checks import RULES, Booking, Check, Evidence, Floors, lost, run_all, too_thin
+from demo.checks import (
+    RULES,
+    Booking,
+    Check,
+    Evidence,
+    Floors,
+    duplicated_altogether,
+    lost,
+    lost_altogether,
+    mismatched_altogether,
+    run_all,
+    too_thin,
+)
 from demo.documents import Document
-from demo.tables import Attempt
+from demo.effects import EffectFloors, Effects
+from demo.event_tables import EventTally
+from demo.mails import Mail
+from demo.tables import Attempt, Fate
 
 PAID = "demo-1-1"
 CANCELLED = "demo-1-2"
 OPEN = "demo-2-1"
+
+
+FATE = Fate(
+    order_id=3, number="N3", customer_id=2, email="b@x.org", status="pending", total=Decimal("12.34"), paid=False
+)
+MAIL = Mail(order="N3", kind="placed", to="b@x.org")
 
 
 def order(order_id: int, reference: str, status: str, payment: str) -> Document:
@@ -69,10 +91,12 @@ def sound() -> Evidence:
         breakers_closed=1,
         ambiguous=1,
         fallbacks=1,
+        effects=Effects(fates=(FATE,), mails=(MAIL,), points=(), balances={}, events=EventTally()),
     )
 
 
-FLOORS = Floors(orders=3)
+NO_FLOORS = EffectFloors(**dict.fromkeys((field.name for field in fields(EffectFloors)), 0))
+FLOORS = Floors(orders=3, effects=NO_FLOORS)
 
 
 def failed(evidence: Evidence) -> dict[str, Check]:
@@ -103,6 +127,10 @@ def other_address(evidence: Evidence) -> Evidence:
     return replace(evidence, found={**evidence.found, OPEN: (moved,)})
 
 
+def followed_by(**changes: Any) -> Callable[[Evidence], Evidence]:
+    return lambda evidence: replace(evidence, effects=replace(evidence.effects, **changes))
+
+
 def unpaid_again(evidence: Evidence) -> Evidence:
     return replace(evidence, found={**evidence.found, PAID: (order(1, PAID, "pending", "none"),)})
 
@@ -117,9 +145,14 @@ def unpaid_again(evidence: Evidence) -> Evidence:
         (unpaid_again, "every order is as acknowledged"),
         (lambda e: replace(e, read_backs_wrong=("seen otherwise",)), "every order is as acknowledged"),
         (lambda e: replace(e, shadow_mismatches=1), "every order is as acknowledged"),
+        (followed_by(mails=()), "no mail and no loyalty booking is missing"),
+        (followed_by(mails=(MAIL, MAIL)), "no mail and no loyalty booking is there twice"),
+        (followed_by(balances={2: 5}), "every mail and every booking is for what happened"),
+        (followed_by(events=EventTally(unhandled=("mail",))), "every event was delivered and handled"),
         (lambda e: replace(e, failures=("late",)), "every request had a right answer within 10 s"),
         (lambda e: replace(e, act_problems=("wrong side",)), "every act ended as it should"),
         (lambda e: replace(e, attempts=(*e.attempts, charge("c3", 3, "open"))), "nothing is left unfinished"),
+        (lambda e: replace(e, attempts=(replace(e.attempts[0], told=False),)), "nothing is left unfinished"),
         (lambda e: replace(e, overdue_claims=("orders/k",)), "nothing is left unfinished"),
         (lambda e: replace(e, bookings=(*e.bookings, booked("c9", 3))), "provider and shop agree on every payment"),
         (lambda e: replace(e, bookings=e.bookings[1:]), "provider and shop agree on every payment"),
@@ -153,9 +186,24 @@ def test_thin_traffic_fails(sound: Evidence, thin: dict[str, Any]) -> None:
     assert len(too_thin(replace(sound, **thin), FLOORS)) == 1
 
 
+def test_thin_effects_fail(sound: Evidence) -> None:
+    floors = replace(FLOORS, effects=replace(NO_FLOORS, mails=2))
+    assert too_thin(sound, floors) == ["only 1 mails, 2 are needed"]
+
+
+def test_last_line_counts_what_followed_from_orders(sound: Evidence) -> None:
+    assert [len(find(sound)) for find in (lost_altogether, duplicated_altogether, mismatched_altogether)] == [0, 0, 0]
+    assert len(lost_altogether(followed_by(mails=())(sound))) == 1
+    assert len(duplicated_altogether(followed_by(mails=(MAIL, MAIL))(sound))) == 1
+    assert len(mismatched_altogether(followed_by(balances={2: 5})(sound))) == 1
+
+
 def test_floors_are_those_the_demo_promises() -> None:
     assert Floors() == Floors(requests=2000, orders=200, comparisons=500, breakers_opened=1, breakers_closed=1)
     assert (Floors().ambiguous, Floors().fallbacks) == (1, 1)
+    assert Floors().effects == EffectFloors(mails=300, bookings=100, mails_of_service=50, pages_by_service=5)
+    assert (Floors().effects.duplicates, Floors().effects.late, Floors().effects.messages_lost) == (10, 10, 1)
+    assert (Floors().effects.outage_seconds, Floors().effects.orders_in_outage) == (5.0, 5)
 
 
 def test_order_in_doubt_is_not_compared(sound: Evidence) -> None:

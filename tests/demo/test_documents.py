@@ -35,6 +35,8 @@ LATER = "2026-01-02T04:00:00Z"
         ({}, {}),
         ({}, {"status": "paid", "payment": "paid", "paid_at": LATER}),
         ({}, {"payment": "failed"}),
+        ({}, {"payment": "paid"}),
+        ({"payment": "paid"}, {"status": "paid", "payment": "paid", "paid_at": LATER}),
         (
             {"status": "cancelled", "closed_at": LATER},
             {"status": "cancelled", "closed_at": LATER, "payment": "refunded"},

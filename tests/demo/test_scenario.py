@@ -87,8 +87,8 @@ def test_log_forgets_in_the_long_run() -> None:
 
 
 def test_last_line_is_what_scripts_read() -> None:
-    line = last_line(requests=2345, failed=0, lost=0, duplicated=0, mismatched=0)
-    assert line == "demo: requests=2345 failed=0 lost=0 duplicated=0 mismatched=0"
+    line = last_line(requests=2345, failed=0, lost=0, duplicated=0, mismatched=0, mails=900, bookings=300)
+    assert line == "demo: requests=2345 failed=0 lost=0 duplicated=0 mismatched=0 mails=900 bookings=300"
 
 
 def test_failed_check_is_shown_with_what_was_found() -> None:

@@ -137,6 +137,24 @@ def test_program_that_ends_by_itself_is_noticed(stack: Stack) -> None:
         stack.check_alive()
 
 
+def test_supervised_program_is_started_again_until_it_stays(stack: Stack, tmp_path: Path) -> None:
+    sulking = tmp_path / "sulking"
+    sulking.touch()
+    command = f"import os, sys; os.path.exists({str(sulking)!r}) and sys.exit('no'); {PARENT}".replace(
+        "; import", "\nimport"
+    )
+    stack.programs["moody"] = Program(name="moody", command=(sys.executable, "-c", command), ready_text="ready")
+    stack.start("moody")
+    with stack.supervised("moody") as starts:
+        until(lambda: stack.check_alive() or len(starts) >= 2, seconds=20, what="it was started again twice")
+        sulking.unlink()
+    assert stack.running["moody"].process.poll() is None
+    stack.kill("moody")
+    stack.running["moody"].ended_by_us = False
+    with pytest.raises(StackError, match="moody ended by itself"):
+        stack.check_alive()
+
+
 def test_set_up_command_that_fails_shows_its_output(tmp_path: Path) -> None:
     command = (sys.executable, "-c", "raise SystemExit('cannot')")
     with pytest.raises(StackError, match=r"failed with exit code 1(?s:.*)cannot"):

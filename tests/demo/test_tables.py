@@ -1,10 +1,8 @@
 """The demo's own SQL fits the shop's tables as they are."""
 
 import json
-import os
+import shutil
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
@@ -14,8 +12,8 @@ from typing import Any
 import pytest
 
 from demo import tables
-from demo.site import ROOT
-from demo.tables import Attempt, payment_states
+from demo.tables import Attempt, Points, payment_states
+from tests.demo.conftest import insert, manage
 
 DOCUMENT = """
 import json
@@ -26,36 +24,30 @@ print(json.dumps(order_document(Order.objects.get(note="demo-1-1"))))
 KEY = "0123456789abcdef0123456789abcdef"
 
 
-def manage(path: Path, *arguments: str) -> str:
-    environment = {
-        **os.environ,
-        "SHOP_DATABASE_URL": f"sqlite:///{path}",
-        "DJANGO_SETTINGS_MODULE": "legacy_shop.settings",
-    }
-    command = [sys.executable, str(ROOT / "manage.py"), *arguments]
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=90, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 def moment(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("shop") / "shop.sqlite3"
-    manage(path, "migrate", "--verbosity", "0")
-    manage(path, "seed_shop", "--products", "4", "--customers", "5", "--orders", "6", "--verbosity", "0")
+def shop(small_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = Path(shutil.copy(small_shop, tmp_path_factory.mktemp("tables")))
     with closing(sqlite3.connect(path)) as db, db:
         (order_id,) = db.execute("SELECT MIN(id) FROM orders_order").fetchone()
         db.execute("UPDATE orders_order SET note = 'demo-1-1' WHERE id = ?", (order_id,))
         db.execute(
             "INSERT INTO payments_paymentattempt (order_id, kind, state, amount, currency, card, provider_key,"
-            " provider_reference, failure, created_at) VALUES (?, 'charge', 'succeeded', 12.5, 'USD', 'c', ?, '', '',"
-            " '2026-01-02 03:04:05')",
+            " provider_reference, failure, created_at, told_at) VALUES (?, 'charge', 'succeeded', 12.5, 'USD', 'c', ?,"
+            " '', '', '2026-01-02 03:04:05', '2026-01-02 03:04:06')",
             (order_id, KEY),
         )
+        for points in (12, -12):
+            booking = {"user_id": 2, "order_id": order_id, "points": points, "booked_at": "2026-01-02 03:04:05"}
+            insert(db, "accounts_loyaltybooking", **booking)
+        db.execute("UPDATE accounts_profile SET loyalty_points = 9 WHERE user_id = 3")
+        for side, outcome, count in (("extracted", "ok", 3), ("extracted", "replayed", 1), ("legacy", "ok", 2)):
+            seam = {"service": "orders", "route": "seam:place", "kind": "write", "side": side, "outcome": outcome}
+            row = {**seam, "at": "2026-01-02 03:04:05", "process": "p", "cause": "", "histogram": "{}", "count": count}
+            insert(db, "router_trafficcount", **row)
     return path
 
 
@@ -83,6 +75,7 @@ def test_order_reads_as_the_shop_shows_it(shop: Path, connection: sqlite3.Connec
 def test_attempts_are_in_minor_units(connection: sqlite3.Connection) -> None:
     (attempt,) = tables.attempts(connection)
     assert (attempt.key, attempt.kind, attempt.state, attempt.minor) == (KEY, "charge", "succeeded", 1250)
+    assert attempt.told
 
 
 def test_stock_counts_what_is_on_hand_and_what_is_sold(connection: sqlite3.Connection) -> None:
@@ -92,9 +85,29 @@ def test_stock_counts_what_is_on_hand_and_what_is_sold(connection: sqlite3.Conne
     assert sum(counted.values()) - sum(on_hand.values()) == tables.one(connection, live)
 
 
-def test_quiet_shop_has_no_claims_counts_or_breakers(connection: sqlite3.Connection) -> None:
+def test_fates_are_those_of_the_orders_after_an_id(connection: sqlite3.Connection) -> None:
+    every = tables.fates(connection, after=0)
+    assert len(every) == 6
+    assert all(fate.email.endswith("@example.com") and fate.number.startswith("S") for fate in every)
+    assert {fate.paid for fate in every if fate.status in ("completed", "shipped")} == {True}
+    assert {fate.paid for fate in every if fate.status in ("cancelled", "expired")} <= {False}
+    assert tables.fates(connection, after=every[1].order_id) == every[2:]
+    assert tables.fates(connection, after=tables.last_order(connection)) == []
+
+
+def test_points_are_the_bookings_and_the_profiles_say_their_own(connection: sqlite3.Connection) -> None:
+    first = tables.fates(connection, after=0)[0].order_id
+    assert tables.points(connection) == [Points(order_id=first, customer_id=2, points=points) for points in (12, -12)]
+    assert tables.balances(connection) == {3: 9}
+
+
+def test_orders_of_the_pages_are_counted_by_side(connection: sqlite3.Connection) -> None:
+    assert tables.placed_by_pages(connection) == {"extracted": 4, "legacy": 2}
+    assert tables.traffic_counts(connection)[("write", "extracted", "ok")] == 3
+
+
+def test_quiet_shop_has_no_claims_and_no_breakers(connection: sqlite3.Connection) -> None:
     assert tables.overdue_claims(connection, datetime.now(UTC)) == []
-    assert tables.traffic_counts(connection) == {}
     assert tables.breaker_moves(connection) == []
 
 
