@@ -1,4 +1,4 @@
-"""Run every test on SQLite and then on PostgreSQL, and hold the coverage of both together against a floor."""
+"""Run every test on SQLite and then on PostgreSQL, and hold the coverage of all runs together against a floor."""
 
 import os
 import subprocess
@@ -14,6 +14,8 @@ FLOOR = 96
 """Percent of lines and branches that have to be covered; it only ever rises."""
 WORKERS = "2"
 RUN_SECONDS = 900
+ELSEWHERE = {"DJANGO_SETTINGS_MODULE": "tests.elsewhere.settings"}
+"""The same promises on a project that is unlike the shop, and what only such a project shows."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -25,10 +27,16 @@ def main(arguments: Sequence[str]) -> int:
             print(f"PostgreSQL: {server.origin}", flush=True)
         else:
             print(f"skipped: every test on PostgreSQL, because {server.why_not}", flush=True)
-        code = run("SQLite", {**coverage, "TEST_DATABASE": "sqlite"}, () if server.url else floor, arguments)
+        runs = [("SQLite", {"TEST_DATABASE": "sqlite"})]
         if server.url:
-            after = run("PostgreSQL", {**coverage, **_settings(server)}, ("--cov-append", *floor), arguments)
-            code = code or after
+            runs.append(("PostgreSQL", _settings(server)))
+        if not arguments:
+            runs += [(f"{name}, another project", {**given, **ELSEWHERE}) for name, given in runs]
+        code = 0
+        for number, (name, given) in enumerate(runs):
+            extra = (*(("--cov-append",) if number else ()), *(floor if number == len(runs) - 1 else ()))
+            what = ("tests/core", "tests/elsewhere") if ELSEWHERE.items() <= given.items() else arguments
+            code = run(name, {**coverage, **given}, extra, what) or code
     if not server.url and os.environ.get("CI"):
         print("tests: failed, because in CI a PostgreSQL has to be there")
         return code or 1

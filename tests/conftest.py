@@ -14,11 +14,14 @@ from django.db import connection
 
 from migrations_plan.testing import let_history_be_flushed
 from router import metrics
-from tests import settings as test_settings
+from tests import scratch
 
 RABBITMQ = "amqp://guest:guest@127.0.0.1:5672//"
 REDIS = "redis://127.0.0.1:6379/9"
 ACCEPTANCE = Path(__file__).parent / "acceptance"
+ELSEWHERE = Path(__file__).parent / "elsewhere"
+IS_ELSEWHERE = os.environ.get("DJANGO_SETTINGS_MODULE", "").startswith("tests.elsewhere")
+"""Whether the tests run on the project that is unlike the shop; it has tests of its own, and those of tests/core."""
 
 
 def missing(reason: str) -> None:
@@ -28,6 +31,11 @@ def missing(reason: str) -> None:
     pytest.skip(reason)
 
 
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave the tests of the other project to a run of their own."""
+    return True if collection_path == ELSEWHERE and not IS_ELSEWHERE else None
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep tests with real processes on one worker, and leave out what means nothing on this database."""
@@ -35,7 +43,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if ACCEPTANCE in item.path.parents:
             item.add_marker("acceptance")
             item.add_marker(pytest.mark.xdist_group("processes"))
-    if test_settings.KIND != "postgres":
+    if scratch.KIND != "postgres":
         meant = [item for item in items if item.get_closest_marker("postgres") is None]
         config.hook.pytest_deselected(items=[item for item in items if item not in meant])
         items[:] = meant
@@ -45,14 +53,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say in one line what was skipped and why."""
     reasons = Counter(str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", []))
     said = "; ".join(f"{count} x {reason.removeprefix('Skipped: ')}" for reason, count in reasons.items())
-    terminalreporter.write_line(f"on {test_settings.KIND}, skipped: {said or 'nothing'}")
+    terminalreporter.write_line(f"on {scratch.KIND}, skipped: {said or 'nothing'}")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Forget what tests have counted, which would be written to the real database now; remove our scratch directory."""
     metrics.reset()
-    if test_settings.MADE_SCRATCH:
-        shutil.rmtree(test_settings.SCRATCH, ignore_errors=True)
+    if scratch.MADE_SCRATCH:
+        shutil.rmtree(scratch.SCRATCH, ignore_errors=True)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -17,7 +17,7 @@ from tests.processes import free_port
 
 VARIABLE = "TEST_POSTGRES_URL"
 RUNNING_HERE = "postgresql://postgres@127.0.0.1:5432/postgres"
-OURS = re.compile(r"test_strangler_([0-9]+)(_gw[0-9]+)?")
+OURS = re.compile(r"test_strangler_([0-9]+)(_library)?(_gw[0-9]+)?")
 # Nothing in a server made for one test run has to survive a power cut.
 FAST = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off"
 

@@ -65,6 +65,19 @@ def run(folder: Path, installed: Path, *arguments: str, settings: str) -> str:
     return done.stdout
 
 
+URLS = """
+from django.urls import path
+from orders.more_views import Address, cancel
+from orders.views import place
+
+urlpatterns = [
+    path("orders/", place, name="orders"),
+    path("orders/<int:order_id>/cancel/", cancel),
+    path("orders/<int:order_id>/address/", Address.as_view()),
+]
+"""
+
+
 @pytest.fixture
 def project(tmp_path: Path, installed: Path) -> Path:
     """Start a project as Django makes them, and do what the page says."""
@@ -78,9 +91,8 @@ def project(tmp_path: Path, installed: Path) -> Path:
     settings.write_text(f"import os\n{settings.read_text()}\n{shown['settings.py']}\nINSTALLED_APPS += ['orders']\n")
     (tmp_path / "orders" / "strangler.py").write_text(shown["strangler.py"])
     (tmp_path / "orders" / "views.py").write_text(shown["views.py"])
-    (tmp_path / "shop_site" / "urls.py").write_text(
-        "from django.urls import path\nfrom orders.views import place\nurlpatterns = [path('orders/', place)]\n"
-    )
+    (tmp_path / "orders" / "more_views.py").write_text(shown["more_views.py"])
+    (tmp_path / "shop_site" / "urls.py").write_text(URLS)
     return tmp_path
 
 
@@ -96,8 +108,14 @@ def test_a_fresh_project_runs_by_the_page(project: Path, installed: Path) -> Non
         "from django.test import Client; c = Client(headers={'Idempotency-Key': 'k'});"
         "print([c.post('/orders/').status_code, c.post('/orders/').json(), c.post('/orders/', {'a': 1}).status_code])"
     )
-    said = manage("shell", "--no-imports", "-c", f"from django.conf import settings; {ALLOW}; {script}")
-    assert said.strip().splitlines()[-1] == "[201, {'order': 1}, 422]"
+    again = (
+        "two = lambda path: [(a.status_code, a['Location'], 'Idempotency-Replayed' in a) for a in"
+        " [Client(headers={'Idempotency-Key': path}).post(path) for _ in range(2)]];"
+        "print(two('/orders/1/cancel/') == two('/orders/1/address/') =="
+        " [(302, '/orders/', False), (302, '/orders/', True)])"
+    )
+    said = manage("shell", "--no-imports", "-c", f"from django.conf import settings; {ALLOW}; {script}; {again}")
+    assert said.strip().splitlines()[-2:] == ["[201, {'order': 1}, 422]", "True"]
 
 
 ALLOW = "settings.ALLOWED_HOSTS = ['*']"

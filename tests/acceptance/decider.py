@@ -5,7 +5,7 @@ from pathlib import Path
 
 from celery import Celery
 
-from legacy_shop import embedded_broker
+from migrations_plan.sync import embedded_broker
 
 embedded_broker.register()
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "legacy_shop.settings")

@@ -1,0 +1,8 @@
+from django.apps import AppConfig
+
+
+class DeskConfig(AppConfig):
+    """The lending desk."""
+
+    name = "tests.elsewhere.desk"
+    label = "lending"

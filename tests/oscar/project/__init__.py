@@ -1,0 +1,1 @@
+"""The foreign project: oscar's own defaults, and nothing of oscar's changed."""
