@@ -42,7 +42,7 @@ bench: $(VENV)/dev.stamp  ## ratios measured in one run, printed as tables
 
 lock:           ## pin the dependencies again (needs uv)
 	for set in base dev; do uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-annotate --custom-compile-command "make lock" requirements/$$set.in -o requirements/$$set.txt; done
+	  --no-emit-index-url --no-annotate --no-strip-extras --custom-compile-command "make lock" requirements/$$set.in -o requirements/$$set.txt; done
 
 clean:          ## remove the virtual environment and everything the demo wrote
 	rm -rf $(VENV) var

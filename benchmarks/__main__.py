@@ -15,7 +15,7 @@ AIM_RATIO = 2.0
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print the tables."""
     started = time.monotonic()
     print("What the router adds to a request that stays in legacy")
     print("(processor time, medians, with and without it in turns)\n")
@@ -28,6 +28,12 @@ def main() -> None:
     )
     for name, cost in json.loads(parts.stdout.splitlines()[-1]).items():
         print(f"  {name:40}{cost:7.2f} us by itself (aim 2)")
+    print("\nWhat a seam adds to a call that stays in legacy")
+    print("(processor time, medians; a write next to the same call in transaction.atomic)\n")
+    seams = subprocess.run(
+        [sys.executable, "-m", "benchmarks.seams"], cwd=ROOT, check=True, capture_output=True, text=True, timeout=90
+    )
+    print(seams_table(json.loads(seams.stdout.splitlines()[-1])))
     print("\nForwarding 550 bytes of JSON (gunicorn, 1 worker with 16 threads, everything on this machine)\n")
     with tempfile.TemporaryDirectory(prefix="strangler-bench-") as folder:
         targets, notes = measure(Path(folder))
@@ -46,6 +52,18 @@ def overhead_table(rows: list[dict[str, Any]]) -> str:
         lines.append(
             f"  {row['state']:28}{row['client']:12}{row['without']:7.0f} us{row['with']:7.0f} us{added:7.1f} us"
             f"{row['with'] / row['without']:8.3f}{verdict}"
+        )
+    return "\n".join(lines)
+
+
+def seams_table(rows: list[dict[str, Any]]) -> str:
+    """Return the table of function-level switches."""
+    lines = [f"  {'':52}{'plain':>11}{'switched':>11}{'added':>11}"]
+    for row in rows:
+        over = row["name"].startswith("seam") and row["added"] > AIM_MICROSECONDS
+        verdict = f"  over the aim of {AIM_MICROSECONDS:.0f} us" if over else ""
+        lines.append(
+            f"  {row['name']:52}{row['plain']:8.2f} us{row['switched']:8.2f} us{row['added']:8.2f} us{verdict}"
         )
     return "\n".join(lines)
 
