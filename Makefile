@@ -36,6 +36,8 @@ check: $(VENV)/dev.stamp  ## style, types, dependency direction, missing migrati
 	$(BIN)/mypy
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py check --fail-level WARNING
+	ORDERS_STORE=own $(BIN)/python -m extracted.orders makemigrations --check --dry-run
+	ORDERS_STORE=own $(BIN)/python -m extracted.orders check --fail-level WARNING
 
 bench: $(VENV)/dev.stamp  ## ratios measured in one run, printed as tables
 	$(BIN)/python -m benchmarks

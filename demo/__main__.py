@@ -12,12 +12,13 @@ from demo.records import Log
 from demo.run import Run
 from demo.scenario import ACTS
 from demo.site import ADMIN_NAME, ADMIN_PASSWORD, ROOT, Site
-from demo.stack import Stack, StackError, check_ports, fresh_directory, run_quietly, running_stack
+from demo.stack import OWN_STORE, Stack, StackError, check_ports, fresh_directory, run_quietly, running_stack
 from demo.traffic import Traffic
 from demo.waiting import Deadline, WaitedTooLong
 
 DEFAULT_PORT_BASE = 8100
 SETUP_SECONDS = 120.0
+MIGRATE_OWN = (sys.executable, "-m", "extracted.orders", "migrate", "--verbosity", "0")
 SLOW_THINKING = 2.0
 """Seconds a customer thinks between two requests once the story is told."""
 LOG_LIMIT = 20_000
@@ -27,6 +28,7 @@ SERVED = (
     ("admin", "shop", "/admin/"),
     ("JSON API", "shop", "/api/products/"),
     ("orders service", "orders", "/health/"),
+    ("orders service on data of its own", "orders-own", "/health/ready/"),
     ("payment provider", "provider", "/v1/ledger"),
 )
 
@@ -99,6 +101,8 @@ def set_up(options: argparse.Namespace, site: Site, stack: Stack, progress: repo
     for command in commands:
         progress.say(f"manage.py {' '.join(command)}")
         run_quietly(site, site.manage(*command), log=log, seconds=SETUP_SECONDS)
+    progress.say("python -m extracted.orders migrate --verbosity 0, in the store of its own")
+    run_quietly(site, MIGRATE_OWN, log=log, seconds=SETUP_SECONDS, extra=OWN_STORE)
     progress.say(f"starting {', '.join(stack.programs)}")
     stack.start_all()
 

@@ -28,6 +28,17 @@ class Terminal:
 
     def run(self, *arguments: str, seconds: float) -> str:
         """Return what a command printed; raise OperatorError with all of it if it failed."""
+        done = self.attempt(*arguments, seconds=seconds)
+        if done.returncode != 0:
+            said = (done.stdout + done.stderr).strip().splitlines()[-3:]
+            raise OperatorError(
+                f"manage.py {' '.join(arguments)}: exit code {done.returncode}, {' / '.join(said)} "
+                f"(all of it: {self.log_path})"
+            )
+        return done.stdout
+
+    def attempt(self, *arguments: str, seconds: float) -> subprocess.CompletedProcess[str]:
+        """Run a command that may well be refused, and return what came of it."""
         shown = "manage.py " + " ".join(arguments)
         begun = time.monotonic()
         try:
@@ -46,12 +57,7 @@ class Terminal:
         with self.log_path.open("a") as log:
             took = time.monotonic() - begun
             log.write(f"$ {shown}   # exit {done.returncode}, {took:.1f} s\n{done.stdout}{done.stderr}\n")
-        if done.returncode != 0:
-            said = (done.stdout + done.stderr).strip().splitlines()[-3:]
-            raise OperatorError(
-                f"{shown}: exit code {done.returncode}, {' / '.join(said)} (all of it: {self.log_path})"
-            )
-        return done.stdout
+        return done
 
     def json(self, *arguments: str, seconds: float) -> Any:
         """Return what a command says with --json."""

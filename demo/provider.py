@@ -96,19 +96,21 @@ class Ledger:
     def __init__(self, path: Path | str) -> None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
+        self._closed = False
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=20)
         self._db.row_factory = sqlite3.Row
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute(SCHEMA)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; who comes later is refused."""
         with self._lock:
+            self._closed = True
             self._db.close()
 
     def book(self, movement: Movement) -> dict[str, Any]:
         """Write the movement once and return its row; the same key again returns the first row."""
-        with self._lock, closing(self._db.cursor()) as cursor:
+        with self._opened() as db, closing(db.cursor()) as cursor:
             cursor.execute("BEGIN IMMEDIATE")
             try:
                 row = self._find(cursor, movement.kind, movement.key) or self._insert(cursor, movement)
@@ -122,9 +124,17 @@ class Ledger:
 
     def rows(self, kind: str) -> list[dict[str, Any]]:
         """Return all movements of a kind, oldest first."""
-        with self._lock:
-            found = self._db.execute("SELECT * FROM movement WHERE kind = ? ORDER BY rowid", (kind,)).fetchall()
+        with self._opened() as db:
+            found = db.execute("SELECT * FROM movement WHERE kind = ? ORDER BY rowid", (kind,)).fetchall()
         return [{name: row[name] for name in row.keys() if name not in {"kind", "fingerprint"}} for row in found]  # noqa: SIM118
+
+    @contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection]:
+        """Have the file to oneself; what asks while the provider ends is told that nothing was done."""
+        with self._lock:
+            if self._closed:
+                raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "The provider is closing. Nothing was booked.")
+            yield self._db
 
     def _find(self, cursor: sqlite3.Cursor, kind: str, key: str) -> dict[str, Any] | None:
         row = cursor.execute("SELECT * FROM movement WHERE kind = ? AND key = ?", (kind, key)).fetchone()
@@ -203,15 +213,18 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer the ledger, the control or the health."""
-        if self.path == "/health":
-            self._answer(HTTPStatus.OK, {"status": "ok"})
-        elif self.path == "/control":
-            self._answer(HTTPStatus.OK, asdict(self.server.control))
-        elif self.path == "/v1/ledger":
-            ledger = self.server.ledger
-            self._answer(HTTPStatus.OK, {"charges": ledger.rows("charge"), "refunds": ledger.rows("refund")})
-        else:
-            self._answer(HTTPStatus.NOT_FOUND, {"detail": f"Nothing is at {self.path}."})
+        try:
+            if self.path == "/health":
+                self._answer(HTTPStatus.OK, {"status": "ok"})
+            elif self.path == "/control":
+                self._answer(HTTPStatus.OK, asdict(self.server.control))
+            elif self.path == "/v1/ledger":
+                ledger = self.server.ledger
+                self._answer(HTTPStatus.OK, {"charges": ledger.rows("charge"), "refunds": ledger.rows("refund")})
+            else:
+                raise Refused(HTTPStatus.NOT_FOUND, f"Nothing is at {self.path}.")
+        except Refused as refusal:
+            self._answer(refusal.status, {"detail": str(refusal)})
 
     def do_POST(self) -> None:
         """Book a charge or a refund, or change the control."""

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from demo import tables
 from demo.broker import Broker
 from demo.effects import Troubles
+from demo.homes import Home, home_of
 from demo.operator import AdminPages, Switches, Terminal
 from demo.records import Log, Record
 from demo.shopping import Customer
 from demo.site import Site
 from demo.stack import Stack
+from demo.sync_checks import Synced
 from demo.traffic import Traffic
 from demo.waiting import Deadline, WaitedTooLong
 
@@ -42,6 +44,22 @@ class Run:
     """What an act measured, for the report."""
     troubles: Troubles = field(default_factory=Troubles)
     """What was done to the events on their way."""
+    synced: Synced = field(default_factory=Synced)
+    """What is known of the orders' two homes."""
+    last_order_before: int = 0
+    """The last order that nobody of this run placed."""
+    say: Callable[[str], None] = print
+    """Shows a line at once."""
+
+    @property
+    def shop(self) -> Home:
+        """The shop's database, for its orders."""
+        return home_of(self.site.database_url)
+
+    @property
+    def own(self) -> Home:
+        """The service's own database."""
+        return home_of(self.site.own_database_url)
 
     def note(self, text: str) -> None:
         """Keep a figure for the report."""

@@ -22,14 +22,17 @@ class Site:
 
     directory: Path
     port_base: int = 8100
+    own_url: str = ""
+    """A database for the orders service's own store; empty means a file beside the shop's."""
     shop_secret: str = field(default_factory=_secret, repr=False)
     service_secret: str = field(default_factory=_secret, repr=False)
+    sync_secret: str = field(default_factory=_secret, repr=False)
 
     @property
     def ports(self) -> dict[str, int]:
         """Which process listens where."""
         base = self.port_base
-        return {"shop": base, "orders": base + 1, "shop-internal": base + 2, "provider": base + 9}
+        return {"shop": base, "orders": base + 1, "shop-internal": base + 2, "orders-own": base + 3, "provider": base + 9}
 
     def url(self, name: str) -> str:
         """Return the base URL of the process called ``name``."""
@@ -39,6 +42,16 @@ class Site:
     def database(self) -> Path:
         """The SQLite file that shop and service share."""
         return self.directory / "shop.sqlite3"
+
+    @property
+    def database_url(self) -> str:
+        """The address of that file, as settings name it."""
+        return f"sqlite:///{self.database}"
+
+    @property
+    def own_database_url(self) -> str:
+        """The database of the orders service's own store."""
+        return self.own_url or f"sqlite:///{self.directory / 'orders.sqlite3'}"
 
     @property
     def ledger(self) -> Path:
@@ -57,7 +70,6 @@ class Site:
 
     def environment(self) -> dict[str, str]:
         """Return the environment of every process, the caller's own with the demo's settings over it."""
-        database_url = f"sqlite:///{self.database}"
         return {
             **{name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")},
             "PYTHONUNBUFFERED": "1",
@@ -65,16 +77,19 @@ class Site:
             "DJANGO_SETTINGS_MODULE": "legacy_shop.settings",
             "SHOP_VAR": str(self.directory),
             "SHOP_SECRET_KEY": self.shop_secret,
-            "SHOP_DATABASE_URL": database_url,
+            "SHOP_DATABASE_URL": self.database_url,
             "SHOP_INTERNAL_URL": self.url("shop-internal"),
             "SHOP_LOG_LEVEL": "WARNING",
             "ORDERS_STORE": "shared",
-            "ORDERS_DATABASE_URL": database_url,
+            "ORDERS_DATABASE_URL": self.database_url,
             "ORDERS_SHARED_URL": self.url("orders"),
+            "ORDERS_OWN_DATABASE_URL": self.own_database_url,
+            "ORDERS_OWN_URL": self.url("orders-own"),
             "ORDERS_FAULTS": "1",
             "ORDERS_FAULTS_FILE": str(self.directory / "faults.json"),
             "ORDERS_LOG_LEVEL": "WARNING",
             "STRANGLER_SECRET_ORDERS": self.service_secret,
+            "SYNC_SECRET_ORDERS": self.sync_secret,
             "STRANGLER_DEBUG_HEADERS": "1",
             "PAYMENT_PROVIDER_URL": self.url("provider"),
             "CELERY_BROKER_URL": "embedded://",

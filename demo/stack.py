@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,10 @@ KEEP_ALIVE = "75"
 """Seconds a server keeps an idle connection: longer than any pool in front of it does."""
 READY_SECONDS = 40.0
 TAIL_LINES = 25
+WORKER_THREADS = 6
+"""Two are busy with the relay nearly all the time, one more with a backfill or a comparison."""
+OWN_STORE = {"DJANGO_SETTINGS_MODULE": "extracted.orders.settings", "ORDERS_STORE": "own", "ORDERS_FAULTS": "0"}
+"""What makes a process one of the orders service on data of its own; it is never broken on purpose but killed."""
 SUPERVISOR_PAUSE = 2.0
 """Seconds between two starts of a process that keeps ending."""
 
@@ -75,13 +79,19 @@ def programs(site: Site) -> tuple[Program, ...]:
             health="/health/",
         ),
         Program(
+            name="orders-own",
+            command=gunicorn("extracted.orders.wsgi:application", ports["orders-own"], workers=1, threads=8),
+            extra=OWN_STORE,
+            health="/health/ready/",
+        ),
+        Program(
             name="shop",
             command=gunicorn("legacy_shop.wsgi:application", ports["shop"], workers=2, threads=12),
             health="/api/products/",
         ),
         Program(
             name="celery",
-            command=(*celery, *schedule, "--pool", "threads", "--concurrency", "2"),
+            command=(*celery, *schedule, "--pool", "threads", "--concurrency", str(WORKER_THREADS)),
             ready_text="ready.",
         ),
     )
@@ -284,11 +294,14 @@ def running_stack(site: Site) -> Iterator[Stack]:
             signal.signal(number, handler)
 
 
-def run_quietly(site: Site, command: Sequence[str], *, log: Path, seconds: float) -> None:
+def run_quietly(
+    site: Site, command: Sequence[str], *, log: Path, seconds: float, extra: Mapping[str, str] | None = None
+) -> None:
     """Run a set-up command to its end; raise StackError with the end of its output if it fails."""
+    environment = {**site.environment(), **(extra or {})}
     with log.open("ab") as sink:
         process = subprocess.Popen(
-            command, cwd=ROOT, env=site.environment(), stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT
+            command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT
         )
         try:
             code = process.wait(seconds)

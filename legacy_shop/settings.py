@@ -31,6 +31,7 @@ INSTALLED_APPS = [
     "router",
     "router.idempotency",
     "migrations_plan",
+    "migrations_plan.sync",
     "migrations_plan.sync.events",
     "legacy_shop.accounts",
     "legacy_shop.catalog",
@@ -104,12 +105,16 @@ SPECTACULAR_SETTINGS = {"TITLE": "Legacy shop", "VERSION": "1", "SERVE_INCLUDE_S
 
 # --- the strangler toolkit ---------------------------------------------------------------------------------
 WAFFLE_FLAG_MODEL = "router.Flag"
+ORDERS_OWN_URL = os.environ.get("ORDERS_OWN_URL", "http://127.0.0.1:8103").rstrip("/")
 STRANGLER = {
     "SNAPSHOT_SOURCE": "migrations_plan.source.PlanSnapshotSource",
     "IDENTITY_RESOLVERS": ["router.drf.token_identity", "router.identity.resolvers.session"],
     "SERVICES": {
         "orders": {
-            "UPSTREAMS": {"shared": os.environ.get("ORDERS_SHARED_URL", "http://127.0.0.1:8101")},
+            "UPSTREAMS": {
+                "shared": os.environ.get("ORDERS_SHARED_URL", "http://127.0.0.1:8101"),
+                "own": ORDERS_OWN_URL,
+            },
             "SECRET": os.environ.get("STRANGLER_SECRET_ORDERS", "demo-only-secret-between-shop-and-orders"),
             "TIMEOUTS": {  # seconds
                 "CONNECT": float(os.environ.get("ORDERS_CONNECT_TIMEOUT", "0.5")),
@@ -121,6 +126,16 @@ STRANGLER = {
     "DEBUG_HEADERS": environment.flag("STRANGLER_DEBUG_HEADERS", default=False),
 }
 STRANGLER_IDEMPOTENCY = {"HOLDER": "legacy"}
+STRANGLER_SYNC = {
+    "SIDE": "legacy",
+    "PEERS": {
+        "orders": {
+            "URL": f"{ORDERS_OWN_URL}/strangler/sync/",
+            "SECRET": os.environ.get("SYNC_SECRET_ORDERS", "demo-only-secret-of-sync-between-shop-and-orders"),
+            "AUDIENCE": "orders",
+        },
+    },
+}
 EVENT_TOPICS = ["orders.#"]
 STRANGLER_EVENTS = {
     "CONSUMER": "shop",
@@ -159,6 +174,8 @@ CELERY_BEAT_SCHEDULE = {
     "relay events": {"task": "strangler_events.relay", "schedule": 1.0, "options": {"expires": 5.0}},
     "handle events": {"task": "strangler_events.work", "schedule": 1.0, "options": {"expires": 5.0}},
     "forget old events": {"task": "strangler_events.purge", "schedule": crontab(hour="4", minute="20")},
+    "sync": {"task": "strangler_sync.sweep", "schedule": 1.0, "options": {"expires": 5.0}},
+    "forget old lag": {"task": "strangler_sync.purge", "schedule": crontab(hour="4", minute="30")},
     "expire unpaid orders": {"task": "orders.expire_unpaid_orders", "schedule": crontab(hour="3", minute="30")},
     "forget old rows": {"task": "backoffice.forget_old_rows", "schedule": crontab(hour="4", minute="10")},
 }

@@ -139,7 +139,8 @@ class ServiceStateAdmin(AnyAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """List every service with a plan."""
         self._require_view(request)
-        statuses = [(status, pages.missing(status)) for status in map(api.status, api.services())]
+        found = map(api.status, api.services())
+        statuses = [(status, pages.shadow(status), pages.missing(status)) for status in found]
         return self._page(request, "services.html", title="Services and their phases", statuses=statuses)
 
     def control_view(self, request: HttpRequest, service: str) -> HttpResponse:
@@ -249,6 +250,7 @@ class Rung:
     reads: int
     writes: int
     shadow: int
+    shadow_store: str
 
 
 def _rungs(status: api.ServiceStatus) -> list[Rung]:
@@ -267,6 +269,7 @@ def _rungs(status: api.ServiceStatus) -> list[Rung]:
             reads=step.reads,
             writes=step.writes,
             shadow=step.shadow,
+            shadow_store=step.shadow_store,
         )
         for number, step in enumerate(status.plan.steps)
     ]

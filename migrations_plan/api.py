@@ -164,7 +164,9 @@ def _warnings(mover: Executor, state: State, step: Step | None) -> list[str]:
     except Refused as problem:
         return [str(problem)]
     if step and not state.moving and _limits(step.envelope) != _limits(state.envelope):
-        in_force = f"reads {state.envelope.reads} %, writes {state.envelope.writes} %, shadow {state.envelope.shadow} %"
+        found = state.envelope
+        copies = f" to {found.shadow_store}" if found.shadow_store else ""
+        in_force = f"reads {found.reads} %, writes {found.writes} %, shadow {found.shadow} %{copies}"
         return [
             f"The plan was changed while the service stood at {step.name}: it allows something else there than what is "
             f"in force ({in_force}). Roll back one step and advance again to put the plan's in force."
@@ -177,5 +179,5 @@ def _warnings(mover: Executor, state: State, step: Step | None) -> list[str]:
     return []
 
 
-def _limits(envelope: Envelope) -> tuple[int, int, int, str]:
-    return envelope.reads, envelope.writes, envelope.shadow, envelope.store
+def _limits(envelope: Envelope) -> tuple[int, int, int, str, str]:
+    return envelope.reads, envelope.writes, envelope.shadow, envelope.store, envelope.shadow_store

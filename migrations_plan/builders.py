@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
 from migrations_plan.gates import BreakerClosed, Gate, ShadowMatchRate, UpstreamErrorRate, UpstreamHealthy
 from migrations_plan.operations import CheckUpstream, EnsureFlags, Operation, SetEnvelope
 from migrations_plan.plan import Phase, Step
 from migrations_plan.receivers import ReceiversHandled
+from migrations_plan.sync_gates import BackfillDone, CaptureIntact, SyncCaughtUp, SyncVerified
+from migrations_plan.sync_operations import InstallCapture, StartBackfill
 
 PERCENTAGES = (1, 10, 50, 100)
 ENTER: tuple[Operation, ...] = (CheckUpstream(), EnsureFlags(), SetEnvelope())
@@ -44,6 +47,40 @@ class SharedGates:
 
 
 DEFAULT_GATES = SharedGates()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeparateGates:
+    """How much proof it takes that a second home of the data is as good as the first."""
+
+    max_lag_seconds: float = 2.0
+    """Within which 99 % of the changes have to arrive."""
+    lag_samples: int = 100
+    """Changes wanted in the last five minutes to say so."""
+    min_compared: int = 1
+    """Aggregates that a verification has to have compared, row by row on both sides."""
+    verified_within: timedelta = timedelta(minutes=15)
+    """How old a verification may be."""
+    shadow: ShadowMatchRate = field(default_factory=lambda: ShadowMatchRate(min_samples=500, min_rate=0.999))
+    """Reads that were answered from the first home and compared with the second."""
+
+    def of_sync(self, aggregate: str) -> tuple[Gate, ...]:
+        """Return what must hold before ``separate.sync`` is left."""
+        return (BackfillDone(aggregate=aggregate), *self._in_step(aggregate))
+
+    def of_shadow(self, aggregate: str, store: str) -> tuple[Gate, ...]:
+        """Return what must hold before ``separate.shadow`` is left."""
+        return (self.shadow, *self._in_step(aggregate), BreakerClosed(store=store), UpstreamHealthy(store=store))
+
+    def _in_step(self, aggregate: str) -> tuple[Gate, ...]:
+        caught_up = SyncCaughtUp(
+            aggregate=aggregate, max_lag_seconds=self.max_lag_seconds, min_samples=self.lag_samples
+        )
+        verified = SyncVerified(aggregate=aggregate, min_compared=self.min_compared, max_age=self.verified_within)
+        return (CaptureIntact(aggregate=aggregate), caught_up, verified)
+
+
+DEFAULT_SEPARATE_GATES = SeparateGates()
 
 
 def monolith() -> Phase:
@@ -99,3 +136,35 @@ def shared(
     if receivers is not None:
         before[-1] = replace(before[-1], gates=(*before[-1].gates, receivers))
     return Phase(name="shared", title="A service on the shared database", steps=(*before, *write))
+
+
+def separate(aggregate: str, gates: SeparateGates = DEFAULT_SEPARATE_GATES, store: str = "own") -> Phase:
+    """Return the phase in which the service gets data of its own: an aggregate, kept equal in a second ``store``.
+
+    So far it goes as far as comparing: the service answers from the monolith's database, as at the end of ``shared()``.
+    """
+    sync = Step(
+        name="separate.sync",
+        title=f"every change of {aggregate} is sent to the store {store} as well, and all that was there before",
+        reads=100,
+        writes=100,
+        shadow=100,
+        operations=(
+            CheckUpstream(store=store),
+            InstallCapture(aggregate=aggregate),
+            StartBackfill(aggregate=aggregate),
+            SetEnvelope(),
+        ),
+        gates=gates.of_sync(aggregate),
+    )
+    compare = Step(
+        name="separate.shadow",
+        title=f"reads are copied to the store {store} and compared with what the client got",
+        reads=100,
+        writes=100,
+        shadow=100,
+        shadow_store=store,
+        operations=(CheckUpstream(store=store), SetEnvelope()),
+        gates=gates.of_shadow(aggregate, store),
+    )
+    return Phase(name="separate", title="A service with data of its own", steps=(sync, compare))

@@ -8,11 +8,12 @@ from typing import Any
 from django.core.checks import CheckMessage, Error, Warning
 from django.db import connections, router
 
-from migrations_plan import append_only
+from migrations_plan import append_only, syncing
 from migrations_plan.models import HistoryEntry
 from migrations_plan.operations import Passage, SetEnvelope
+from migrations_plan.plan import Step
 from migrations_plan.plan_registry import Registered, registered
-from router.api import routed_services
+from router.api import routed_services, stores
 
 CHANNELS = ("reads", "writes", "shadow")
 
@@ -76,7 +77,7 @@ def _each_plan() -> Iterator[CheckMessage]:
                 "Begin with monolith() and add the phases: phases=(monolith(), shared()).",
             )
             continue
-        for problem in (_no_route, _start, _step_names, _percentages, _ladder, _without_envelope, _descriptions):
+        for problem in PROBLEMS:
             yield from problem(entry)
 
 
@@ -140,7 +141,7 @@ def _ladder(entry: Registered) -> Iterator[CheckMessage]:
 
 def _without_envelope(entry: Registered) -> Iterator[CheckMessage]:
     for lower, upper in pairwise(entry.plan.steps):
-        differs = any(getattr(lower, name) != getattr(upper, name) for name in (*CHANNELS, "store"))
+        differs = any(getattr(lower, name) != getattr(upper, name) for name in (*CHANNELS, "store", "shadow_store"))
         if differs and not any(isinstance(operation, SetEnvelope) for operation in upper.operations):
             yield _error(
                 "E009",
@@ -162,6 +163,68 @@ def _descriptions(entry: Registered) -> Iterator[CheckMessage]:
                     f"has in {upper.name} {kind}, {type(operation).__name__}, that does not say what it does.",
                     "Return a sentence from its describe(): `phase plan` shows it before anything runs.",
                 )
+
+
+def _stores(entry: Registered) -> Iterator[CheckMessage]:
+    service, known = entry.plan.service, stores(entry.plan.service)
+    if known is None:
+        return  # the router's own checks say what a service without settings lacks
+    named = {store: step.name for step in reversed(entry.plan.steps) for store in _stores_of(step)}
+    for store, step in sorted(named.items()):
+        if store not in known:
+            yield _error(
+                "E011",
+                entry,
+                f"names in {step} the store {store!r}, which has no upstream.",
+                f"Say where it runs: STRANGLER['SERVICES'][{service!r}]['UPSTREAMS'][{store!r}] = "
+                f"'http://127.0.0.1:8103', or name one of: {', '.join(known) or 'none yet'}.",
+            )
+
+
+def _stores_of(step: Step) -> set[str]:
+    in_use = {step.store} if any(getattr(step, channel) for channel in CHANNELS) else set()
+    return (in_use | {step.shadow_store} | _named_in(step, "store")) - {""}
+
+
+def _aggregates(entry: Registered) -> Iterator[CheckMessage]:
+    named = {aggregate: step.name for step in reversed(entry.plan.steps) for aggregate in _named_in(step, "aggregate")}
+    if named and not syncing.installed():
+        yield _error(
+            "E013",
+            entry,
+            f"syncs {', '.join(sorted(named))}, and {syncing.APP} is not installed.",
+            f"Add {syncing.APP!r} to INSTALLED_APPS and migrate.",
+        )
+        return
+    known = syncing.declared()
+    for aggregate, step in sorted(named.items()):
+        if aggregate not in known:
+            yield _error(
+                "E012",
+                entry,
+                f"names in {step} the aggregate {aggregate!r}, which nobody declares.",
+                "Declare it with migrations_plan.sync.aggregates.register() in the strangler.py of its app, or name "
+                f"one of: {', '.join(known) or 'none yet'}.",
+            )
+
+
+def _named_in(step: Step, attribute: str) -> set[str]:
+    """Return what operations and gates of a step say they are about, by the field of this name."""
+    return {getattr(part, attribute, "") for part in (*step.operations, *step.gates)} - {""}
+
+
+PROBLEMS = (
+    _no_route,
+    _start,
+    _step_names,
+    _percentages,
+    _ladder,
+    _without_envelope,
+    _descriptions,
+    _stores,
+    _aggregates,
+)
+"""What may be wrong with one plan."""
 
 
 def _error(number: str, entry: Registered, text: str, hint: str) -> CheckMessage:

@@ -161,7 +161,13 @@ class Executor:
 
     def measure(self, state: State, gates: Iterable[Any]) -> tuple[GateResult, ...]:
         """Measure gates for the step that is in force; record nothing."""
-        subject = Subject(service=state.service, step=state.step, store=state.envelope.store, since=state.entered_at)
+        subject = Subject(
+            service=state.service,
+            step=state.step,
+            store=state.envelope.store,
+            shadow_store=state.envelope.shadow_store,
+            since=state.entered_at,
+        )
         return tuple(gate.measure(subject, self.measurements) for gate in gates)
 
     # --- one command ---------------------------------------------------------------------------------------

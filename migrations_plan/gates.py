@@ -9,6 +9,7 @@ from math import ceil, sqrt
 from typing import Any, Protocol
 
 from migrations_plan.listeners import Inventory
+from migrations_plan.standing import SyncStanding, Verified
 
 CONFIDENCE_Z = 1.645
 """One-sided 95 % confidence."""
@@ -59,8 +60,8 @@ class Measurements(Protocol):
         """Return the present, aware and in UTC."""
         ...
 
-    def comparisons(self, service: str, since: datetime) -> Comparisons:
-        """Return the shadow comparisons made since ``since``."""
+    def comparisons(self, service: str, store: str, since: datetime) -> Comparisons:
+        """Return the shadow comparisons with a store made since ``since``."""
         ...
 
     def calls(self, service: str, kind: str, since: datetime) -> Calls:
@@ -83,6 +84,18 @@ class Measurements(Protocol):
         """Return the names of this program's handlers of integration events."""
         ...
 
+    def sync(self, aggregate: str) -> SyncStanding:
+        """Return how sync of an aggregate stands."""
+        ...
+
+    def verification(self, aggregate: str) -> Verified | None:
+        """Return what the last finished comparison of both sides found; None if there was none."""
+        ...
+
+    def peer(self, aggregate: str) -> HealthReport:
+        """Ask the other side of an aggregate whether it takes part."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
@@ -91,7 +104,10 @@ class Subject:
     service: str
     step: str
     store: str
+    """The one that answers."""
     since: datetime
+    shadow_store: str = ""
+    """The one that copies of reads go to; empty: the one that answers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,7 +225,7 @@ class ShadowMatchRate(Gate):
         return max(1, self.min_samples, samples_for(self.min_rate))
 
     def judge(self, subject: Subject, measurements: Measurements) -> tuple[Outcome, int, int, str]:
-        found = measurements.comparisons(subject.service, subject.since)
+        found = measurements.comparisons(subject.service, subject.shadow_store or subject.store, subject.since)
         total, minimum = found.compared, self.minimum
         if total == 0:
             return (
@@ -224,7 +240,7 @@ class ShadowMatchRate(Gate):
             f"with 95 % confidence {low:.2%} or more)"
         )
         if total < minimum:
-            return Outcome.INCONCLUSIVE, total, minimum, f"{says}; {_lacking(minimum - total, 'comparison')}."
+            return Outcome.INCONCLUSIVE, total, minimum, f"{says}; {lacking(minimum - total, 'comparison')}."
         if high < self.min_rate:
             return Outcome.FAIL, total, minimum, f"{says}; {self.min_rate:.2%} is needed.{_worst(found)}"
         if low < self.min_rate < 1:
@@ -275,7 +291,7 @@ class UpstreamErrorRate(Gate):
         if total >= minimum and low > self.max_rate:
             return Outcome.FAIL, total, minimum, f"{says}; at most {self.max_rate:.2%} may."
         if total < minimum:
-            return Outcome.INCONCLUSIVE, total, minimum, f"{says}; {_lacking(minimum - total, self.kind)}."
+            return Outcome.INCONCLUSIVE, total, minimum, f"{says}; {lacking(minimum - total, self.kind)}."
         if found.failed / total > self.max_rate:
             wanted = ceil(found.failed / self.max_rate) if self.max_rate else None
             more = f"{wanted - total} {self.kind}s without one more failure would show it" if wanted else "none may"
@@ -288,45 +304,51 @@ class UpstreamErrorRate(Gate):
 class BreakerClosed(Gate):
     """Require that no process has given up on the upstream."""
 
+    store: str = ""
+    """Of which store; empty: of the one that answers."""
     valid_for: timedelta = timedelta(minutes=1)
 
     @property
     def name(self) -> str:
-        return "breaker-closed"
+        return f"breaker-closed{_of(self.store)}"
 
     def describe(self) -> str:
-        return "no breaker of the upstream is open"
+        return f"no breaker of the upstream{_named(self.store)} is open"
 
     def judge(self, subject: Subject, measurements: Measurements) -> tuple[Outcome, int, int, str]:
-        states = measurements.breakers(subject.service, subject.store)
+        store = self.store or subject.store
+        states = measurements.breakers(subject.service, store)
         troubled = [f"{where}: {state}" for where, state in sorted(states.items()) if state != "closed"]
         if troubled:
             return (
                 Outcome.FAIL,
                 len(states),
                 0,
-                f"A breaker of {subject.service} ({subject.store}) is not closed: {', '.join(troubled)}.",
+                f"A breaker of {subject.service} ({store}) is not closed: {', '.join(troubled)}.",
             )
-        return Outcome.PASS, len(states), 0, f"No breaker of {subject.service} ({subject.store}) is open."
+        return Outcome.PASS, len(states), 0, f"No breaker of {subject.service} ({store}) is open."
 
 
 @dataclass(frozen=True, kw_only=True)
 class UpstreamHealthy(Gate):
     """Require that the upstream answers that it is ready."""
 
+    store: str = ""
+    """Of which store; empty: of the one that answers."""
     valid_for: timedelta = timedelta(minutes=1)
 
     @property
     def name(self) -> str:
-        return "upstream-healthy"
+        return f"upstream-healthy{_of(self.store)}"
 
     def describe(self) -> str:
-        return "the upstream answers that it is ready"
+        return f"the upstream{_named(self.store)} answers that it is ready"
 
     def judge(self, subject: Subject, measurements: Measurements) -> tuple[Outcome, int, int, str]:
-        report = measurements.health(subject.service, subject.store)
+        store = self.store or subject.store
+        report = measurements.health(subject.service, store)
         outcome = Outcome.PASS if report.ok else Outcome.FAIL
-        return outcome, 1, 1, f"{subject.service} ({subject.store}): {report.detail}"
+        return outcome, 1, 1, f"{subject.service} ({store}): {report.detail}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -351,7 +373,8 @@ class DwellTime(Gate):
         return Outcome.INCONCLUSIVE, stayed, self.seconds, f"{says}; {self.seconds - stayed} s are missing."
 
 
-def _lacking(number: int, noun: str) -> str:
+def lacking(number: int, noun: str) -> str:
+    """Say how many samples are missing."""
     return f"1 {noun} is missing" if number == 1 else f"{number} {noun}s are missing"
 
 
@@ -361,3 +384,11 @@ def _worst(found: Comparisons) -> str:
 
 def _dropped(found: Comparisons) -> str:
     return f" {found.dropped} comparisons were dropped." if found.dropped else ""
+
+
+def _of(store: str) -> str:
+    return f"-{store}" if store else ""
+
+
+def _named(store: str) -> str:
+    return f" {store}" if store else ""

@@ -5,8 +5,10 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 
+from migrations_plan import syncing
 from migrations_plan.gates import Calls, Comparisons, HealthReport
 from migrations_plan.listeners import Inventory, inventory
+from migrations_plan.standing import SyncStanding, Verified
 from migrations_plan.sync.events.handlers import handlers
 from router import api
 from router.exceptions import StranglerError
@@ -21,15 +23,15 @@ process that ended or that nobody asks, and proves nothing."""
 
 
 class RouterMeasurements:
-    """Ask the router's public face, which adds up what all processes counted."""
+    """Ask the router's public face, which adds up what all processes counted, and sync's."""
 
     def now(self) -> datetime:
         """Return the present, aware and in UTC."""
         return timezone.now()
 
-    def comparisons(self, service: str, since: datetime) -> Comparisons:
-        """Return the shadow comparisons made since ``since``; errors of the new side are no matches."""
-        found = api.shadow_summary(service, since, examples=0)
+    def comparisons(self, service: str, store: str, since: datetime) -> Comparisons:
+        """Return the comparisons with a store made since ``since``; errors of the new side are no matches."""
+        found = api.shadow_summary(service, since, store=store, examples=0)
         return Comparisons(
             compared=found.compared,
             matched=found.matched,
@@ -70,3 +72,15 @@ class RouterMeasurements:
     def event_handlers(self) -> frozenset[str]:
         """Return the names of the handlers that this program declares."""
         return frozenset(handler.name for handler in handlers())
+
+    def sync(self, aggregate: str) -> SyncStanding:
+        """Return how sync of an aggregate stands, as this side's database has it."""
+        return syncing.standing(aggregate)
+
+    def verification(self, aggregate: str) -> Verified | None:
+        """Return what the last finished comparison of both sides found."""
+        return syncing.verification(aggregate)
+
+    def peer(self, aggregate: str) -> HealthReport:
+        """Ask the other side of an aggregate who it is to each bucket."""
+        return syncing.peer(aggregate)

@@ -24,6 +24,13 @@ class ServiceState(models.Model):
     writes = models.PositiveSmallIntegerField(default=0, help_text="Buckets whose writes may be diverted, in percent.")
     shadow = models.PositiveSmallIntegerField(default=0, help_text="Buckets whose reads are shadowed, in percent.")
     store = models.CharField(max_length=40, default="shared", help_text="Which upstream of the service answers.")
+    shadow_store = models.CharField(
+        max_length=40,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Which upstream gets copies of reads; empty: the one above.",
+    )
     version = models.PositiveBigIntegerField(default=1, help_text="Rises with every change; the compare-and-swap.")
     paused = models.BooleanField(default=False)
     entered_at = models.DateTimeField(help_text="When the step was completed; gates measure from here.")

@@ -63,8 +63,11 @@ class Operation(ABC):
 class CheckUpstream(Operation):
     """Ask the service whether it is ready before any traffic goes there."""
 
+    store: str = ""
+    """Which store of it; empty: the one that answers."""
+
     def describe(self, passage: Passage) -> str:
-        return f"ask {passage.service} ({passage.after.store}) whether it is ready"
+        return f"ask {passage.service} ({self._store(passage)}) whether it is ready"
 
     def describe_undo(self, passage: Passage) -> str:
         return "nothing to undo"
@@ -73,7 +76,7 @@ class CheckUpstream(Operation):
         report = self._ask(context)
         if not report.ok:
             raise NotReady(
-                f"{context.service} ({context.after.store}) is not ready: {report.detail} "
+                f"{context.service} ({self._store(context)}) is not ready: {report.detail} "
                 f"Start it, or correct STRANGLER['SERVICES'][{context.service!r}]['UPSTREAMS'], and advance again."
             )
 
@@ -83,9 +86,11 @@ class CheckUpstream(Operation):
     def backwards(self, context: Context) -> None:
         """Undo nothing: asking changed nothing."""
 
-    @staticmethod
-    def _ask(context: Context) -> HealthReport:
-        return context.measurements.health(context.service, context.after.store)
+    def _ask(self, context: Context) -> HealthReport:
+        return context.measurements.health(context.service, self._store(context))
+
+    def _store(self, passage: Passage) -> str:
+        return self.store or passage.after.store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +145,9 @@ def _difference(old: Envelope, new: Envelope) -> str:
     ]
     if old.store != new.store:
         changes.append(f"store {old.store} -> {new.store}")
+    copies = old.shadow_store or old.store, new.shadow_store or new.store
+    if copies != (old.store, new.store):
+        changes.append(f"shadow to the store {copies[0]} -> {copies[1]}")
     return f"allow {', '.join(changes)}" if changes else "allow what is allowed already"
 
 

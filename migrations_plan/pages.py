@@ -41,7 +41,8 @@ def overview(statuses: Iterable[ServiceStatus], width: int) -> str:
             status.state.step
             + (" (paused)" if status.state.paused else "")
             + (" (moving)" if status.state.moving else ""),
-            *(f"{status.channels[name].effective} %" for name in ("reads", "writes", "shadow")),
+            *(f"{status.channels[name].effective} %" for name in ("reads", "writes")),
+            shadow(status),
             since(status),
             status.next_step.name if status.next_step else "-",
             missing(status),
@@ -51,6 +52,13 @@ def overview(statuses: Iterable[ServiceStatus], width: int) -> str:
     if not rows:
         return "No service has a plan: register one in an app's strangler.py."
     return table(("service", "step", "reads", "writes", "shadow", "how long", "next", "what is missing"), rows, width)
+
+
+def shadow(status: ServiceStatus) -> str:
+    """Return how much is shadowed, and by which store where it is not the one that answers."""
+    found = status.channels["shadow"]
+    where = "" if found.store == status.channels["reads"].store else f" to {found.store}"
+    return f"{found.effective} %{where}"
 
 
 def missing(status: ServiceStatus) -> str:
@@ -167,10 +175,17 @@ def _told(line: HistoryLine) -> str:
 
 def _channels(status: ServiceStatus, width: int) -> str:
     rows = [
-        (name, f"{found.envelope} %", f"{found.requested} %", f"{found.effective} %", found.why + _people(found.people))
+        (
+            name,
+            f"{found.envelope} %",
+            f"{found.requested} %",
+            f"{found.effective} %",
+            found.store,
+            found.why + _people(found.people),
+        )
         for name, found in status.channels.items()
     ]
-    return table(("", "phase allows", "flag requests", "effective", "why"), rows, width)
+    return table(("", "phase allows", "flag requests", "effective", "store", "why"), rows, width)
 
 
 def _evidence(status: ServiceStatus, width: int) -> str:

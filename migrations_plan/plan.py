@@ -20,6 +20,8 @@ class Step:
     writes: int = 0
     shadow: int = 0
     store: str = "shared"
+    shadow_store: str = ""
+    """Which store gets copies of reads. Empty: the one that answers, of reads that legacy still answers."""
     operations: tuple[Operation, ...] = ()
     gates: tuple[Gate, ...] = ()
 
@@ -31,7 +33,14 @@ class Step:
     @property
     def envelope(self) -> Envelope:
         """Return the most that may be diverted in this step."""
-        return Envelope(step=self.name, reads=self.reads, writes=self.writes, shadow=self.shadow, store=self.store)
+        return Envelope(
+            step=self.name,
+            reads=self.reads,
+            writes=self.writes,
+            shadow=self.shadow,
+            store=self.store,
+            shadow_store=self.shadow_store,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,8 +30,8 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 class TrafficCountAdmin(ReadOnlyAdmin):
     """Counts per process and flush."""
 
-    list_display = ("at", "service", "route", "kind", "side", "outcome", "cause", "count", "process")
-    list_filter = ("service", "kind", "side", "outcome")
+    list_display = ("at", "service", "route", "kind", "side", "store", "outcome", "cause", "count", "process")
+    list_filter = ("service", "kind", "side", "store", "outcome")
 
 
 @admin.register(BreakerEvent)
@@ -46,5 +46,16 @@ class BreakerEventAdmin(ReadOnlyAdmin):
 class ShadowMismatchAdmin(ReadOnlyAdmin):
     """Answers that differed."""
 
-    list_display = ("at", "service", "route", "method", "path", "outcome", "cause", "fields")
-    list_filter = ("service", "outcome", "route")
+    list_display = (
+        "at",
+        "service",
+        "answered_by",
+        "store",
+        "route",
+        "method",
+        "path",
+        "outcome",
+        "cause",
+        "fields",
+    )
+    list_filter = ("service", "store", "outcome", "route")

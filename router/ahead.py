@@ -31,6 +31,7 @@ from router.identity.tokens import issue
 from router.metrics import Outcome
 from router.registry import Match
 from router.routes import Kind
+from router.shadowing import compare_stores
 from router.upstreams import upstream_for
 
 Environ = dict[str, Any]
@@ -56,6 +57,8 @@ class StranglerApplication:
         except NO_ANSWER as why:
             environ[FAILED_AHEAD] = why
             return self.application(environ, start_response)
+        if decision.shadow:
+            compare_stores(decision, environ, environ["REQUEST_METHOD"], ANONYMOUS, response)
         outcome = Outcome.OK if response.status < 400 else Outcome.CLIENT_ERROR
         metrics.record(
             service=decision.service,

@@ -9,6 +9,7 @@ from router.steering import (
     kill_switches,
     known_services,
     routed_services,
+    stores,
 )
 from router.traffic_api import (
     BreakerState,
@@ -44,6 +45,7 @@ __all__ = [
     "known_services",
     "routed_services",
     "shadow_summary",
+    "stores",
     "traffic",
     "upstream_health",
 ]

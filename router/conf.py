@@ -58,6 +58,8 @@ class ShadowSettings:
     """Comparisons that may wait; newer ones are dropped and counted."""
     deadline_seconds: float = 2.0
     """How long one shadow request may take."""
+    lag_seconds: float = 1.0
+    """How long a store with data of its own may be behind before a difference counts."""
     max_bytes: int = 262_144
     """Answers longer than this are not compared."""
     keep: int = 1_000

@@ -53,7 +53,11 @@ class Decision:
     """What it gets: no more than the envelope."""
     store: str = "shared"
     shadow: bool = False
-    """Whether the read is sent to the other side as well, for comparison."""
+    """Whether a copy of the read is sent elsewhere as well, for comparison."""
+    shadow_store: str = ""
+    """The service's store that the copy goes to, empty where there is none."""
+    compares_stores: bool = False
+    """Whether the copy goes to a store with data of its own, which follows the other's a moment later."""
 
     @property
     def detail(self) -> str:
@@ -169,6 +173,7 @@ def _decided(case: _Case, snapshot: Snapshot) -> Decision:
     facts, allowed, bucket = case
     reason = _first(case)
     side = RULES[reason].side
+    shadow = (side == "legacy" or allowed.compares_stores) and _shadowed(facts, bucket, snapshot)
     return Decision(
         side=side,
         reason=reason,
@@ -179,15 +184,19 @@ def _decided(case: _Case, snapshot: Snapshot) -> Decision:
         requested_percent=allowed.requested,
         effective_percent=allowed.effective,
         store=allowed.store,
-        shadow=side == "legacy" and _shadowed(facts, bucket, snapshot),
+        shadow=shadow,
+        shadow_store=allowed.shadow_store if shadow else "",
+        compares_stores=shadow and allowed.compares_stores,
     )
 
 
 def needs_identity(route: Route, snapshot: Snapshot) -> bool:
     """Return whether the decision depends on who asks or whose data it is, so that the session has to be read."""
-    diverted = limits(route.service, CHANNEL_OF[route.kind], snapshot).settled
-    if diverted is None or diverted:
-        return diverted is None
+    allowed = limits(route.service, CHANNEL_OF[route.kind], snapshot)
+    if allowed.settled is None:
+        return True
+    if allowed.settled and not allowed.compares_stores:
+        return False
     return _may_be_shadowed(route) and limits(route.service, "shadow", snapshot).settled is None
 
 

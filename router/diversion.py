@@ -38,6 +38,7 @@ from router.identity import HEADER as IDENTITY_HEADER
 from router.identity.tokens import issue
 from router.metrics import Outcome
 from router.service.headers import REFUSED_HEADER
+from router.shadowing import compare_stores, not_compared
 from router.steps import GetResponse, Steps, by_legacy, carry_out, in_database, on_the_wire
 from router.upstreams import upstream_for
 
@@ -104,12 +105,18 @@ def _divert_read(exchange: Exchange) -> Steps[Answered]:
     if failed_ahead is not None:
         return (yield from _read_from_legacy(exchange, failed_ahead))
     try:
-        return _from_service((yield from _asked(exchange, None)))
+        response = yield from _asked(exchange, None)
     except NO_ANSWER as why:
         return (yield from _read_from_legacy(exchange, why))
+    request, decision = exchange.request, exchange.decision
+    if decision.shadow:
+        compare_stores(decision, request, request.method or "GET", exchange.identity, response)
+    return _from_service(response)
 
 
 def _read_from_legacy(exchange: Exchange, why: Exception) -> Steps[Answered]:
+    if exchange.decision.shadow:
+        not_compared(exchange.decision, "fallback")
     not_sent = isinstance(why, NOT_SENT)
     return (yield from _from_legacy(exchange, why, Outcome.FALLBACK_NOT_SENT if not_sent else Outcome.FALLBACK_FAILED))
 

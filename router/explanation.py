@@ -122,6 +122,7 @@ class Explanation:
             "reason": self.decision.reason,
             "detail": self.decision.detail,
             "shadow": self.decision.shadow,
+            "shadow_store": self.decision.shadow_store or None,
             "identity_needed": self.identity_needed,
         }
 

@@ -66,6 +66,8 @@ class Limits:
     step: str
     """The step of the plan that sets the envelope."""
     store: str
+    shadow_store: str
+    """The store that copies of reads go to."""
     rule: FlagRule
     """The flag; where there is none, one that lets everybody in."""
     has_flag: bool
@@ -79,6 +81,11 @@ class Limits:
     switch: str
     """The kill switch that counts."""
     paused: bool
+
+    @property
+    def compares_stores(self) -> bool:
+        """Whether copies go to another store than the one that answers, so that diverted reads are compared too."""
+        return self.shadow_store != self.store
 
     @property
     def limited_by(self) -> str:
@@ -128,6 +135,7 @@ def _worked_out(service: str, channel: Channel, snapshot: Snapshot) -> Limits:
         flag_name=name,
         step=envelope.step,
         store=envelope.store,
+        shadow_store=envelope.shadow_store or envelope.store,
         rule=rule,
         has_flag=flag is not None,
         envelope=allowed,

@@ -56,8 +56,8 @@ class Outcome(enum.StrEnum):
 
 FALLBACKS = frozenset({Outcome.FALLBACK_NOT_SENT, Outcome.FALLBACK_FAILED, Outcome.FALLBACK_CLAIMED})
 
-Key = tuple[str, str, str, str, str, str]
-"""Service, route, kind, side, outcome, cause."""
+Key = tuple[str, str, str, str, str, str, str]
+"""Service, route, kind, side, outcome, cause, store."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,10 +88,12 @@ _counters = _Counters()
 _log2 = math.log2
 
 
-def record(*, service: str, route: str, kind: str, side: str, outcome: str, seconds: float, cause: str = "") -> None:
+def record(
+    *, service: str, route: str, kind: str, side: str, outcome: str, seconds: float, cause: str = "", store: str = ""
+) -> None:
     """Count one request; neither the database nor another process is asked."""
     slot = int(_log2(seconds * 1e6) * _PER_OCTAVE) if seconds > 1e-6 else 0
-    key = (service, route, kind, side, outcome, cause)
+    key = (service, route, kind, side, outcome, cause, store)
     counters = _counters
     with counters.lock:
         slots = counters.slots.get(key)
@@ -184,7 +186,7 @@ def _write(process: str, slots: dict[Key, list[int]], events: deque[Event]) -> N
         return
     now = datetime.now(UTC)
     rows = []
-    for (service, route, kind, side, outcome, cause), counts in slots.items():
+    for (service, route, kind, side, outcome, cause, store), counts in slots.items():
         histogram = {str(slot): count for slot, count in enumerate(counts) if count}
         rows.append(
             TrafficCount(
@@ -196,6 +198,7 @@ def _write(process: str, slots: dict[Key, list[int]], events: deque[Event]) -> N
                 side=side,
                 outcome=str(outcome),
                 cause=cause[:60],
+                store=store[:40],
                 count=sum(counts),
                 histogram=histogram,
             )

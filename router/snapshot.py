@@ -23,6 +23,8 @@ class Envelope:
     shadow: int = 0
     store: str = "shared"
     """Which of the service's stores answers."""
+    shadow_store: str = ""
+    """Which of its stores copies of reads go to. Empty: the one that answers, for reads that legacy still answers."""
     paused: bool = False
     """Whether the plan is frozen where it stands; routing goes on as it is."""
 

@@ -30,6 +30,8 @@ class Effective:
     """The same in a sentence."""
     people: str
     """Who is let in besides the percentage, empty where nobody is."""
+    store: str
+    """Which of the service's stores answers, or gets the copies."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +70,12 @@ def known_services() -> tuple[str, ...]:
     return tuple(sorted(conf().services))
 
 
+def stores(service: str) -> tuple[str, ...] | None:
+    """Return the stores that have an upstream in the settings, sorted; None for a service without settings."""
+    known = conf().services.get(service)
+    return None if known is None else tuple(sorted(known.upstreams))
+
+
 def routed_services() -> tuple[str, ...]:
     """Return the names of all services that have routes, sorted."""
     return tuple(sorted({route.service for route in routes()}))
@@ -97,6 +105,7 @@ def _effective(found: Limits) -> Effective:
         limited_by=found.limited_by,
         why=found.why,
         people=people(found.rule),
+        store=found.shadow_store if found.channel == "shadow" else found.store,
     )
 
 

@@ -22,10 +22,17 @@ def override_snapshot(replacement: Snapshot) -> Iterator[Snapshot]:
 
 @contextmanager
 def override_envelope(
-    service: str, *, reads: int = 0, writes: int = 0, shadow: int = 0, store: str = "shared", step: str = "test"
+    service: str,
+    *,
+    reads: int = 0,
+    writes: int = 0,
+    shadow: int = 0,
+    store: str = "shared",
+    shadow_store: str = "",
+    step: str = "test",
 ) -> Iterator[Snapshot]:
     """Let one service have this envelope, on top of the other overrides in force."""
-    envelope = Envelope(step=step, reads=reads, writes=writes, shadow=shadow, store=store)
+    envelope = Envelope(step=step, reads=reads, writes=writes, shadow=shadow, store=store, shadow_store=shadow_store)
     base = _base()
     with override_snapshot(replace(base, envelopes={**base.envelopes, service: envelope})) as active:
         yield active

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
@@ -18,6 +18,8 @@ from router.shadow.pool import SIDE as SHADOW
 from router.upstreams import upstream_for
 
 HEALTH_PATH = "/health/ready/"
+SHOWN = ("store", "answered_by", "route", "method", "path", "outcome", "cause", "fields", "differences", "rounds")
+"""What is told of a stored example."""
 Z_95 = 1.959964
 """Standard deviations on either side of the mean that hold 95 % of a normal distribution."""
 
@@ -176,20 +178,23 @@ def traffic(service: str, since: datetime) -> TrafficSummary:
     return TrafficSummary(service=service, since=since, until=until, sides=sides, fallbacks=dict(fallbacks))
 
 
-def shadow_summary(service: str, since: datetime, *, examples: int = 5, fields: int = 10) -> ShadowSummary:
-    """Add up the comparisons that all processes wrote down since a moment."""
+def shadow_summary(
+    service: str, since: datetime, *, store: str | None = None, examples: int = 5, fields: int = 10
+) -> ShadowSummary:
+    """Add up the comparisons that all processes wrote down since a moment, those with one store if it is named."""
+    only = {} if store is None else {"store": store}
     outcomes: Counter[str] = Counter()
     dropped: Counter[str] = Counter()
     errors: Counter[str] = Counter()
     until: datetime | None = None
-    for row in _counts(service, since).filter(side=SHADOW):
+    for row in _counts(service, since).filter(side=SHADOW, **only):
         outcomes[row.outcome] += row.count
         if row.outcome == Outcome.DROPPED:
             dropped[row.cause or "unknown"] += row.count
         if row.outcome == Outcome.ERROR:
             errors[row.cause or "unknown"] += row.count
         until = row.at if until is None else max(until, row.at)
-    stored = ShadowMismatch.objects.filter(service=service, at__gte=since).order_by("-at", "-pk")
+    stored = ShadowMismatch.objects.filter(service=service, at__gte=since, **only).order_by("-at", "-pk")
     worst: Counter[str] = Counter()
     for names in stored.values_list("fields", flat=True):
         worst.update(names)
@@ -277,5 +282,4 @@ def _counts(service: str, since: datetime) -> Any:
 
 
 def _example(row: ShadowMismatch) -> Mapping[str, Any]:
-    shown: Iterable[str] = ("route", "method", "path", "outcome", "cause", "fields", "differences", "rounds")
-    return {"at": row.at, **{name: getattr(row, name) for name in shown}}
+    return {"at": row.at, **{name: getattr(row, name) for name in SHOWN}}

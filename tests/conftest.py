@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,17 +36,18 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     return True if collection_path == ELSEWHERE and not IS_ELSEWHERE else None
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None]:
     """Keep tests with real processes on one worker, and leave out what means nothing on this database."""
+    # Before all others, among them xdist, which reads the group here.
     for item in items:
         if ACCEPTANCE in item.path.parents:
             item.add_marker("acceptance")
             item.add_marker(pytest.mark.xdist_group("processes"))
-    if scratch.KIND != "postgres":
-        meant = [item for item in items if item.get_closest_marker("postgres") is None]
-        config.hook.pytest_deselected(items=[item for item in items if item not in meant])
-        items[:] = meant
+    yield
+    other = "sqlite" if scratch.KIND == "postgres" else "postgres"
+    config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker(other) is not None])
+    items[:] = [item for item in items if item.get_closest_marker(other) is None]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -7,9 +7,17 @@ from tests import scratch
 os.environ["SHOP_DATABASE_URL"] = scratch.url("shop")
 
 from legacy_shop.settings import *  # noqa: F403
-from legacy_shop.settings import DATABASES, STRANGLER
+from legacy_shop.settings import DATABASES, INSTALLED_APPS, STRANGLER
+from router.service import environment
 
 scratch.made_for_tests(DATABASES["default"])
+
+# The orders service's own store, as a second side in this process; tests/own says how to use it.
+DATABASES["own"] = environment.database("TEST_OWN_DATABASE_URL", scratch.url("own"))
+scratch.made_for_tests(DATABASES["own"], "_own")
+DATABASE_ROUTERS = ["tests.own.databases.OwnSideRouter"]
+INSTALLED_APPS += ["tests.own.apps.OwnSideConfig"]
+MIGRATION_MODULES = {"own_store": "extracted.orders.own_store.migrations"}
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"

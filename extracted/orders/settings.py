@@ -17,22 +17,19 @@ SECRET_KEY = os.environ.get(
 ALLOWED_HOSTS = os.environ.get("ORDERS_ALLOWED_HOSTS", "*").split(",")  # the shop forwards its own Host header
 
 # --- the store ---------------------------------------------------------------------------------------------
-STORE_APPS = {"shared": "extracted.orders.legacy_store"}
-"""Which app keeps the orders, by ORDERS_STORE; a store of the service's own goes here beside the monolith's."""
-
-ORDERS_STORE = environment.choice("ORDERS_STORE", default="shared", allowed=("shared", "own"))
-if ORDERS_STORE not in STORE_APPS:
-    raise ImproperlyConfigured(
-        f"ORDERS_STORE={ORDERS_STORE!r}: the service's own store does not exist yet in this release. "
-        "Use ORDERS_STORE=shared, the monolith's tables."
-    )
-
-IDLE_IN_TRANSACTION = 10  # seconds, by when the monolith gets at the rows that a frozen process of ours has locked
-DATABASES = {
-    "default": environment.database(
-        "ORDERS_DATABASE_URL", f"sqlite:///{VAR_DIR / 'shop.sqlite3'}", idle_seconds=IDLE_IN_TRANSACTION
-    )
+STORE_APPS = {"shared": "extracted.orders.legacy_store", "own": "extracted.orders.own_store"}
+"""Which app keeps the orders, by ORDERS_STORE: in the monolith's tables, or in tables of the service's own."""
+STORE_DATABASES = {
+    "shared": ("ORDERS_DATABASE_URL", f"sqlite:///{VAR_DIR / 'shop.sqlite3'}"),
+    "own": ("ORDERS_OWN_DATABASE_URL", f"sqlite:///{VAR_DIR / 'orders.sqlite3'}"),
 }
+"""The variable that names each store's database, and what it is without."""
+
+ORDERS_STORE = environment.choice("ORDERS_STORE", default="shared", allowed=tuple(STORE_APPS))
+OWN_STORE = ORDERS_STORE == "own"
+
+IDLE_IN_TRANSACTION = 10  # seconds, by when others get at the rows that a frozen process of ours has locked
+DATABASES = {"default": environment.database(*STORE_DATABASES[ORDERS_STORE], idle_seconds=IDLE_IN_TRANSACTION)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 INSTALLED_APPS = [
@@ -40,6 +37,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "router.idempotency",
+    *(["migrations_plan.sync"] if OWN_STORE else []),
     "migrations_plan.sync.events",
 ]
 
@@ -94,6 +92,15 @@ STRANGLER_SERVICE = {
 STRANGLER_IDEMPOTENCY = {"HOLDER": "extracted"}
 SHOP_INTERNAL_URL = os.environ.get("SHOP_INTERNAL_URL", "http://127.0.0.1:8102")
 SHOP_INTERNAL_TIMEOUT = float(os.environ.get("SHOP_INTERNAL_TIMEOUT", "3.0"))  # seconds
+
+# --- sync, with a store of our own -------------------------------------------------------------------------
+if OWN_STORE:
+    STRANGLER_SYNC = {
+        "SIDE": "extracted",
+        "AUDIENCE": "orders",
+        "SECRET": os.environ.get("SYNC_SECRET_ORDERS", "demo-only-secret-of-sync-between-shop-and-orders"),
+        "CAPTURE": True,
+    }
 
 LOGGING = {
     "version": 1,

@@ -1,7 +1,7 @@
 """The addresses of the orders service; those of orders are the monolith's own."""
 
 from django.conf import settings
-from django.urls import path
+from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
 
 from extracted.orders import health
@@ -22,5 +22,7 @@ urlpatterns = [
     path("health/", health.live),
     path("health/ready/", health.ready),
 ]
+if settings.OWN_STORE:
+    urlpatterns.append(path("strangler/sync/", include("migrations_plan.sync.wire.urls")))
 if settings.FAULTS:
     urlpatterns.append(path("faults/", faults_view))

@@ -1,17 +1,17 @@
 """What the strangler toolkit has to know about orders: which requests are theirs, and whose data each touches."""
 
 from legacy_shop.backoffice import report
-from legacy_shop.orders import integration, mails, operations
+from legacy_shop.orders import aggregates, integration, mails, operations
 from migrations_plan import plan_registry
-from migrations_plan.builders import SharedGates, monolith, shared
+from migrations_plan.builders import SeparateGates, SharedGates, monolith, separate, shared
 from migrations_plan.gates import ShadowMatchRate
 from migrations_plan.plan import Plan
 from migrations_plan.receivers import ReceiversHandled
 from router.registry import register
 from router.routes import Route, Scatter, Visitor
 
-DECLARATIONS = (integration, mails, operations, report)
-"""Imported for what they declare: event types, handlers, operations."""
+DECLARATIONS = (aggregates, integration, mails, operations, report)
+"""Imported for what they declare: aggregates, event types, handlers, operations."""
 
 # --- routes --------------------------------------------------------------------------------------------------
 # The views show and change only the visitor's own orders, so the visitor is the owner of the data. Paying stays with
@@ -62,6 +62,15 @@ plan_registry.register(
                     max_error_rate=0.02,
                 ),
                 receivers=ReceiversHandled(models=("orders.Order", "orders.OrderLine")),
+            ),
+            separate(
+                aggregate="orders",
+                gates=SeparateGates(
+                    max_lag_seconds=2.0,
+                    lag_samples=30,
+                    min_compared=50,
+                    shadow=ShadowMatchRate(min_samples=150, min_rate=0.98),
+                ),
             ),
         ),
     )

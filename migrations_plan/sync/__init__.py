@@ -1,1 +1,1 @@
-"""What keeps both sides consistent: for now, integration events. Imports neither the router nor the plan."""
+"""What keeps two applications equal: capture, relay, apply, backfill, verify, repair; and integration events."""

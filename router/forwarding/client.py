@@ -4,6 +4,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from time import monotonic
+from typing import Protocol
 
 from router.forwarding.headers import received_headers
 from router.forwarding.messages import (
@@ -24,6 +25,16 @@ SMALL_BODY = 262_144
 METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
+class Onlooker(Protocol):
+    """Who sees a body pass on its way to the client; neither method may raise or wait."""
+
+    def passed(self, part: bytes) -> None:
+        """See a part that goes to the client now."""
+
+    def ended(self, *, complete: bool) -> None:
+        """Learn that nothing more comes, and whether that was all."""
+
+
 class BodyStream:
     """A body still arriving; the connection goes back to the pool at its end and nowhere else."""
 
@@ -39,13 +50,14 @@ class BodyStream:
         self._finish: Callable[[bool], None] | None = finish
         self._wake = wake
         self.on_failure: Callable[[ForwardError], None] | None = None
+        self.onlooker: Onlooker | None = None
 
     def __iter__(self) -> "BodyStream":
         return self
 
     def __next__(self) -> bytes:
         try:
-            return next(self._parts)
+            part = next(self._parts)
         except StopIteration:
             self._end(complete=True)
             raise
@@ -55,6 +67,9 @@ class BodyStream:
             if self.on_failure is not None:
                 self.on_failure(failure)
             raise failure from error
+        if self.onlooker is not None:
+            self.onlooker.passed(part)
+        return part
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -70,8 +85,11 @@ class BodyStream:
 
     def _end(self, *, complete: bool) -> None:
         finish, self._finish = self._finish, None
-        if finish is not None:
-            finish(complete)
+        if finish is None:
+            return
+        finish(complete)
+        if self.onlooker is not None:
+            self.onlooker.ended(complete=complete)
 
 
 def send(upstream: Upstream, request: OutboundRequest) -> UpstreamResponse:

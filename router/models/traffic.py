@@ -14,6 +14,14 @@ class TrafficCount(models.Model):
     side = models.CharField(max_length=20)
     outcome = models.CharField(max_length=30)
     cause = models.CharField(max_length=60, blank=True, default="")
+    # The database knows the default as well, for processes of the release before that are still counting.
+    store = models.CharField(
+        max_length=40,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Which of the service's stores got the copy of a comparison.",
+    )
     count = models.PositiveIntegerField()
     histogram = models.JSONField(default=dict)
 
@@ -54,6 +62,12 @@ class ShadowMismatch(models.Model):
     at = models.DateTimeField()
     service = models.CharField(max_length=100)
     store = models.CharField(max_length=40)
+    answered_by = models.CharField(
+        max_length=40,
+        default="legacy",
+        db_default="legacy",
+        help_text="Who gave the client its answer: legacy, or a store of the service.",
+    )
     route = models.CharField(max_length=200)
     method = models.CharField(max_length=10)
     path = models.CharField(max_length=500)

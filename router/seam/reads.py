@@ -10,13 +10,14 @@ from router.decide import Decision
 from router.diversion import NO_ANSWER, NOT_SENT, code_of
 from router.idempotency.guard import JSON, encode
 from router.metrics import Outcome
-from router.seam.client import Client
+from router.seam.client import Client, Transport
 from router.seam.errors import SeamMisused
 from router.seam.transactions import open_transaction
-from router.seam.transports import live, shadowing
+from router.seam.transports import guarded, live, shadowing
 from router.shadow import pool
 from router.shadow.compare import Answer
-from router.shadow.runner import Job
+from router.shadow.runner import LEGACY, Job
+from router.shadowing import not_compared
 
 if TYPE_CHECKING:
     from router.seam.operations import ReadSeam
@@ -44,12 +45,14 @@ def run(operation: "ReadSeam[..., R]", decision: Decision, args: tuple[Any, ...]
     except Exception as error:
         why = client.failure or _breakage(operation, client, error)
         if why is not None:
-            return _fallback(operation, why, (args, kwargs), started)
+            return _fallback(operation, decision, why, (args, kwargs), started)
         operation.record("extracted", Outcome.CLIENT_ERROR, started)
+        _submit(operation, decision, (args, kwargs), partial(_refusal, operation, error))
         raise
     if client.failure is not None:  # the remote function swallowed it
-        return _fallback(operation, client.failure, (args, kwargs), started)
+        return _fallback(operation, decision, client.failure, (args, kwargs), started)
     operation.record("extracted", Outcome.OK, started)
+    _submit(operation, decision, (args, kwargs), partial(_answer, operation, result))
     return result
 
 
@@ -59,7 +62,9 @@ def _breakage(operation: "ReadSeam[..., R]", client: Client, error: Exception) -
     return None if refused else error
 
 
-def _fallback(operation: "ReadSeam[..., R]", why: Exception, asked: Arguments, started: float) -> R:
+def _fallback(operation: "ReadSeam[..., R]", decision: Decision, why: Exception, asked: Arguments, started: float) -> R:
+    if decision.shadow:
+        not_compared(decision, "fallback")
     code = code_of(why) if isinstance(why, NO_ANSWER) else "unusable"
     logger.warning("%s is answered by legacy (%s): %r", operation.label, code, why)
     outcome = Outcome.FALLBACK_NOT_SENT if isinstance(why, NOT_SENT) else Outcome.FALLBACK_FAILED
@@ -91,39 +96,42 @@ def _compared(operation: "ReadSeam[..., R]", decision: Decision, asked: Argument
 
 
 def _submit(
-    operation: "ReadSeam[..., R]", decision: Decision, asked: Arguments, legacy: Callable[[], Answer | None]
+    operation: "ReadSeam[..., R]", decision: Decision, asked: Arguments, given: Callable[[], Answer | None]
 ) -> None:
-    """Queue the comparison; the caller has its result whatever goes wrong.
+    """Queue the comparison, if there is to be one; the caller has its result whatever goes wrong.
 
     What was read inside a transaction may show changes that nobody else can see yet, and is not compared.
     """
-    if open_transaction() is not None:
+    if not decision.shadow or open_transaction() is not None:
         return
     try:
-        answered = legacy()
+        answered = given()
         if answered is None:
             return
+        service, store = decision.service, decision.store
         args, kwargs = asked
-        identity = operation.identity(args, kwargs)
-        transport = shadowing(decision.service, decision.store, identity)
+        copy = shadowing(service, decision.shadow_store, operation.identity(args, kwargs))
+        by_legacy = decision.side == "legacy"
         pool.submit(
             Job(
-                service=decision.service,
-                store=decision.store,
+                service=service,
+                store=decision.shadow_store,
                 route=decision.route,
                 method="SEAM",
                 path=f"{operation.label} bucket {decision.bucket}",
-                legacy=answered,
-                ask_service=lambda: _asked(operation, Client(operation.label, transport, writes=False), asked),
-                ask_legacy=lambda: _again(operation, asked),
+                given=answered,
+                ask_copy=lambda: _asked(operation, copy, asked),
+                ask_again=partial(_again if by_legacy else _again_from, operation, decision, asked),
+                answered_by=LEGACY if by_legacy else store,
+                follows=decision.compares_stores,
             )
         )
     except Exception:
         logger.exception("%s could not be shadowed", operation.label)
 
 
-def _asked(operation: "ReadSeam[..., R]", client: Client, asked: Arguments) -> Answer:
-    args, kwargs = asked
+def _asked(operation: "ReadSeam[..., R]", transport: Transport, asked: Arguments) -> Answer:
+    client, (args, kwargs) = Client(operation.label, transport, writes=False), asked
     try:
         result = operation.ask(client, args, kwargs)
     except Exception as error:
@@ -136,7 +144,13 @@ def _asked(operation: "ReadSeam[..., R]", client: Client, asked: Arguments) -> A
     return _answer(operation, result)
 
 
-def _again(operation: "ReadSeam[..., R]", asked: Arguments) -> Answer:
+def _again_from(operation: "ReadSeam[..., R]", decision: Decision, asked: Arguments) -> Answer:
+    args, kwargs = asked
+    transport = shadowing(decision.service, decision.store, operation.identity(args, kwargs))
+    return _asked(operation, guarded(decision.service, decision.store, transport), asked)
+
+
+def _again(operation: "ReadSeam[..., R]", decision: Decision, asked: Arguments) -> Answer:
     args, kwargs = asked
     try:
         return _answer(operation, operation.legacy(*args, **kwargs))

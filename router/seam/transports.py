@@ -2,6 +2,7 @@
 
 import time
 
+from router.breaker import breaker_for
 from router.conf import conf
 from router.diversion import UpstreamFailed, call
 from router.forward import Headers, OutboundRequest, Upstream, UpstreamResponse, send
@@ -52,6 +53,16 @@ def shadowing(service: str, store: str, identity: Identity) -> Transport:
         return answer
 
     return transport
+
+
+def guarded(service: str, store: str, transport: Transport) -> Transport:
+    """Send a copy under a breaker that the store's clients do not notice."""
+
+    def guard(sent: Sent) -> Answer:
+        with breaker_for(upstream_for(service, store), purpose="shadow").calling():
+            return transport(sent)
+
+    return guard
 
 
 def replaying(stored: Stored) -> Transport:

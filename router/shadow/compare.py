@@ -24,6 +24,8 @@ class Answer:
     status: int
     content_type: str
     body: bytes
+    encoding: str = ""
+    """How the body is compressed for its way, empty if it is not."""
 
 
 @dataclass(frozen=True, kw_only=True)

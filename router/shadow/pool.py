@@ -2,9 +2,8 @@
 
 import logging
 import os
-import queue
 import threading
-from contextlib import suppress
+from dataclasses import replace
 from time import monotonic
 
 from django.db import close_old_connections, connections
@@ -12,9 +11,11 @@ from django.db import close_old_connections, connections
 from router import metrics
 from router.breaker import breaker_for
 from router.conf import ShadowSettings, conf
+from router.exceptions import ConfigurationError, UnknownService
 from router.metrics import Outcome
 from router.shadow import store
-from router.shadow.runner import Job, Verdict, run
+from router.shadow.runner import Job, Later, Verdict, run
+from router.shadow.waiting import Waiting
 from router.upstreams import upstream_for
 
 logger = logging.getLogger(__name__)
@@ -29,19 +30,17 @@ class ShadowPool:
 
     def __init__(self, settings: ShadowSettings) -> None:
         self.settings = settings
-        self._queue: queue.Queue[Job | None] = queue.Queue(settings.queue)
+        self._waiting = Waiting(settings.queue)
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
 
     def submit(self, job: Job) -> bool:
         """Queue a comparison; return False and count it as dropped if there is no room."""
-        if len(job.legacy.body) > self.settings.max_bytes:
-            count(job, Verdict(outcome=Outcome.DROPPED, cause="too_large"))
+        if len(job.given.body) > self.settings.max_bytes:
+            drop(job, "too_large")
             return False
-        try:
-            self._queue.put_nowait(job)
-        except queue.Full:
-            count(job, Verdict(outcome=Outcome.DROPPED, cause="queue_full"))
+        if not self._waiting.add(job):
+            drop(job, "queue_full")
             return False
         if len(self._threads) < self.settings.workers:
             self._add_thread()
@@ -49,15 +48,11 @@ class ShadowPool:
 
     def drain(self, timeout: float) -> bool:
         """Wait until everything queued is done, at most ``timeout`` seconds; return whether it is."""
-        with self._queue.all_tasks_done:
-            return self._queue.all_tasks_done.wait_for(lambda: not self._queue.unfinished_tasks, timeout)
+        return self._waiting.drain(timeout)
 
     def stop(self) -> None:
-        """Let the threads end after what is queued; a queue that is full keeps them for now."""
-        with self._lock:
-            for _ in self._threads:
-                with suppress(queue.Full):
-                    self._queue.put_nowait(None)
+        """Let the threads end after what is queued; what was to be asked again later is not."""
+        self._waiting.close()
 
     def _add_thread(self) -> None:
         with self._lock:
@@ -69,9 +64,9 @@ class ShadowPool:
 
     def _work(self) -> None:
         try:
-            while (job := self._queue.get()) is not None:
+            while (job := self._waiting.take()) is not None:
                 self._work_on(job)
-                self._queue.task_done()
+                self._waiting.done()
         finally:
             connections.close_all()
 
@@ -86,17 +81,31 @@ class ShadowPool:
     def _compare(self, job: Job) -> None:
         settings = self.settings
         if monotonic() - job.submitted > settings.deadline_seconds:
-            count(job, Verdict(outcome=Outcome.DROPPED, cause="expired"))
+            drop(job, "expired")
+            return
+        try:
+            upstream = upstream_for(job.service, job.store)
+        except (ConfigurationError, UnknownService):
+            drop(job, "misconfigured")
             return
         verdict = run(
             job,
-            guard=breaker_for(upstream_for(job.service, job.store), purpose="shadow").calling,
+            guard=breaker_for(upstream, purpose="shadow").calling,
             max_bytes=settings.max_bytes,
             deadline=monotonic() + JOB_DEADLINES * settings.deadline_seconds,
         )
+        if isinstance(verdict, Later):
+            self._postpone(verdict.job)
+            return
         count(job, verdict)
         if verdict.outcome in {Outcome.MISMATCH, Outcome.ERROR}:
             store.save(job, verdict, settings)
+
+    def _postpone(self, job: Job) -> None:
+        """Ask again once the copy's store has had the time to follow; no thread waits for it meanwhile."""
+        due = monotonic() + self.settings.lag_seconds
+        if not self._waiting.postpone(replace(job, submitted=due), due):
+            drop(job, "queue_full")
 
 
 def count(job: Job, verdict: Verdict) -> None:
@@ -109,6 +118,26 @@ def count(job: Job, verdict: Verdict) -> None:
         outcome=verdict.outcome,
         seconds=verdict.seconds,
         cause=verdict.cause,
+        store=job.store,
+    )
+
+
+def drop(job: Job, cause: str) -> None:
+    """Count a comparison that is not made."""
+    not_compared(service=job.service, route=job.route, store=job.store, cause=cause)
+
+
+def not_compared(*, service: str, route: str, store: str, cause: str) -> None:
+    """Count a read that was to be compared and cannot be."""
+    metrics.record(
+        service=service,
+        route=route,
+        kind="read",
+        side=SIDE,
+        outcome=Outcome.DROPPED,
+        seconds=0.0,
+        cause=cause,
+        store=store,
     )
 
 

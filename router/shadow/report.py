@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from router.shadow.runner import LEGACY
 from router.traffic_api import ShadowSummary
 
 INCONCLUSIVE = "inconclusive: no comparisons"
@@ -65,7 +66,10 @@ def _causes(counts: Mapping[str, int]) -> str:
 def _example(example: Mapping[str, Any]) -> list[str]:
     cause = f" {example['cause']}" if example["cause"] else ""
     lines = [f"    {example['at']:%H:%M:%S} {example['method']} {example['path']}: {example['outcome']}{cause}"]
+    copy = "service" if example["answered_by"] == LEGACY else example["store"]
     for difference in example["differences"][:5]:
-        legacy, extracted = difference["legacy"], difference["extracted"]
-        lines.append(f"      {difference['path']} ({difference['kind']}): legacy {legacy!r}, service {extracted!r}")
+        given, copied = difference["legacy"], difference["extracted"]
+        lines.append(
+            f"      {difference['path']} ({difference['kind']}): {example['answered_by']} {given!r}, {copy} {copied!r}"
+        )
     return lines

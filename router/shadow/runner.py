@@ -1,8 +1,9 @@
-"""Ask the service what legacy has just answered, and find out whether a difference is real."""
+"""Ask one side what another has just answered, and find out whether a difference is real."""
 
+import zlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic
 
 from router.breaker import BreakerOpen
@@ -14,21 +15,35 @@ Ask = Callable[[], Answer]
 Guard = Callable[[], AbstractContextManager[object]]
 
 MAX_ROUNDS = 3
-"""How often the sandwich of service, legacy, service is asked before a moving answer counts as CHANGED."""
+"""How often both sides are asked again before a moving answer counts as CHANGED."""
+LEGACY = "legacy"
+"""Who answered, where it was not one of the service's stores."""
+ANY_ZLIB = zlib.MAX_WBITS | 32
+"""Lets zlib find out by itself whether it is gzip or deflate."""
+ENCODINGS = frozenset({"gzip", "x-gzip", "deflate"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A request that legacy has answered, and how to ask either side again."""
+    """A read that was answered, how to ask for the answer again, and how to ask the store that gets a copy."""
 
     service: str
     store: str
+    """Which of the service's stores gets the copy."""
     route: str
     method: str
     path: str
-    legacy: Answer
-    ask_service: Ask
-    ask_legacy: Ask
+    given: Answer
+    """What the client was given."""
+    ask_copy: Ask
+    ask_again: Ask
+    """Ask the side that gave the answer."""
+    answered_by: str = LEGACY
+    """That side: legacy, or another store of the service."""
+    follows: bool = False
+    """Whether the copy's store has data of its own, which follows the other's a moment later."""
+    rounds: int = 0
+    """How often both were asked again already."""
     ignore: tuple[str, ...] = ()
     """Fields that may differ, see ``compare``."""
     submitted: float = field(default_factory=monotonic)
@@ -47,8 +62,15 @@ class Verdict:
     """How long the service took for its first answer."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Later:
+    """There is a difference that may only be lag: both are to be asked again after a moment."""
+
+    job: Job
+
+
 class ServiceFailed(StranglerError):
-    """The service answered with a server error where legacy did not."""
+    """The service answered with a server error where the client was given none."""
 
     def __init__(self, status: int) -> None:
         super().__init__(f"The service answered {status}.")
@@ -63,11 +85,16 @@ class NotCompared(StranglerError):
         self.cause = cause
 
 
-def run(job: Job, *, guard: Guard = nullcontext, max_bytes: int = 262_144, deadline: float | None = None) -> Verdict:
-    """Compare the sides; whatever either of them does becomes a verdict, never an exception."""
+def run(
+    job: Job, *, guard: Guard = nullcontext, max_bytes: int = 262_144, deadline: float | None = None
+) -> Verdict | Later:
+    """Compare the sides; whatever either of them does becomes a verdict, never an exception.
+
+    Only a job whose copy ``follows`` may have to be run again later.
+    """
     comparison = _Comparison(job, guard, max_bytes, deadline)
     try:
-        return comparison.verdict()
+        return comparison.after_a_moment() if job.follows else comparison.at_once()
     except (NotCompared, BreakerOpen) as why:
         return Verdict(outcome=Outcome.DROPPED, cause=why.cause, rounds=comparison.rounds)
     except Exception as error:
@@ -83,52 +110,80 @@ class _Comparison:
         self.guard = guard
         self.max_bytes = max_bytes
         self.deadline = deadline
-        self.rounds = 0
+        self.rounds = job.rounds
         self.seconds = 0.0
 
-    def verdict(self) -> Verdict:
-        self._bounded(self.job.legacy)
-        started = monotonic()
-        try:
-            first = self._service()
-        finally:
-            self.seconds = monotonic() - started
-        if not self._differ(self.job.legacy, first):
-            return Verdict(outcome=Outcome.MATCH, seconds=self.seconds)
+    def at_once(self) -> Verdict:
+        """Compare sides with the same data: in a sandwich of copy, answer, copy the data has to stand still."""
+        given, copy = self._first()
+        if not self._differ(given, copy):
+            return self._verdict(Outcome.MATCH)
         while self.rounds < MAX_ROUNDS:
             self.rounds += 1
-            before, legacy, after = self._service(), self._legacy(), self._service()
-            if compare(before, after, self.job.ignore):
+            before, again, after = self._copy(), self._again(), self._copy()
+            if self._differ(before, after):
                 continue  # the data moves under our eyes
-            differences = self._differ(legacy, after)
-            outcome = Outcome.MISMATCH if differences else Outcome.CHANGED
-            return Verdict(outcome=outcome, differences=differences, rounds=self.rounds, seconds=self.seconds)
-        return Verdict(outcome=Outcome.CHANGED, rounds=self.rounds, seconds=self.seconds)
+            differences = self._differ(again, after)
+            return self._verdict(Outcome.MISMATCH if differences else Outcome.CHANGED, differences)
+        return self._verdict(Outcome.CHANGED)
 
-    def _differ(self, legacy: Answer, extracted: Answer) -> tuple[Difference, ...]:
-        return compare(legacy, extracted, self.job.ignore)
+    def after_a_moment(self) -> Verdict | Later:
+        """Compare stores of which one follows the other.
 
-    def _service(self) -> Answer:
+        What was given before the moment, and is given still, has had the time to arrive. Only then a copy that
+        differs is a mismatch.
+        """
+        given, copy = self._first()
+        differences = self._differ(given, copy)
+        if not differences:
+            return self._verdict(Outcome.CHANGED if self.rounds else Outcome.MATCH)
+        if self.rounds == 0:
+            return Later(job=replace(self.job, given=given, rounds=1))
+        again = self._again()
+        if not self._differ(given, again):
+            return self._verdict(Outcome.MISMATCH, differences)
+        if self.rounds >= MAX_ROUNDS or not self._differ(again, copy):
+            return self._verdict(Outcome.CHANGED)
+        return Later(job=replace(self.job, given=again, rounds=self.rounds + 1))
+
+    def _first(self) -> tuple[Answer, Answer]:
+        given = self._bounded(self.job.given)
+        started = monotonic()
+        try:
+            return given, self._copy()
+        finally:
+            self.seconds = monotonic() - started
+
+    def _verdict(self, outcome: Outcome, differences: tuple[Difference, ...] = ()) -> Verdict:
+        return Verdict(outcome=outcome, differences=differences, rounds=self.rounds, seconds=self.seconds)
+
+    def _differ(self, given: Answer, other: Answer) -> tuple[Difference, ...]:
+        return compare(given, other, self.job.ignore)
+
+    def _copy(self) -> Answer:
         self._in_time()
         with self.guard():
-            answer = self.job.ask_service()
-            if answer.status >= 500 and self.job.legacy.status < 500:
+            answer = self.job.ask_copy()
+            if answer.status >= 500 > self.job.given.status:
                 raise ServiceFailed(answer.status)
         return self._bounded(answer)
 
-    def _legacy(self) -> Answer:
+    def _again(self) -> Answer:
         self._in_time()
+        failed = f"{self.job.answered_by}_failed"
         try:
-            answer = self.job.ask_legacy()
+            answer = self.job.ask_again()
         except NotCompared:
             raise
         except Exception as error:
-            raise NotCompared("legacy_failed", str(error)) from error
-        if answer.status >= 500 > self.job.legacy.status:
-            raise NotCompared("legacy_failed", f"legacy answered {answer.status} when it was asked again")
+            raise NotCompared(failed, str(error)) from error
+        if answer.status >= 500 > self.job.given.status:
+            raise NotCompared(failed, f"{self.job.answered_by} answered {answer.status} when it was asked again")
         return self._bounded(answer)
 
     def _bounded(self, answer: Answer) -> Answer:
+        if answer.encoding:
+            answer = _decoded(answer, self.max_bytes)
         if len(answer.body) > self.max_bytes:
             raise NotCompared("too_large")
         return answer
@@ -136,3 +191,14 @@ class _Comparison:
     def _in_time(self) -> None:
         if self.deadline is not None and monotonic() >= self.deadline:
             raise NotCompared("deadline")
+
+
+def _decoded(answer: Answer, max_bytes: int) -> Answer:
+    """Return the answer without its compression, or a little more of it than may be compared."""
+    if answer.encoding.strip().lower() not in ENCODINGS:
+        raise NotCompared("encoded", f"nothing here reads the encoding {answer.encoding!r}")
+    try:
+        body = zlib.decompressobj(ANY_ZLIB).decompress(answer.body, max_bytes + 1)
+    except zlib.error as error:
+        raise NotCompared("encoded", str(error)) from error
+    return replace(answer, body=body, encoding="")

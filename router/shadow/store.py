@@ -22,6 +22,7 @@ def save(job: Job, verdict: Verdict, settings: ShadowSettings) -> ShadowMismatch
         at=now,
         service=job.service,
         store=job.store,
+        answered_by=job.answered_by,
         route=job.route[:200],
         method=job.method[:10],
         path=redact_path(job.path, settings.redact),

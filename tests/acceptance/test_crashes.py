@@ -367,11 +367,11 @@ def kill_while_settling(process: RunningProcess, bank: ProviderServer, attempt: 
 
 
 def assert_settled(bank: ProviderServer, attempt: PaymentAttempt) -> None:
-    """Check that the attempt gets settled, and that the money moved once."""
+    """Check that the attempt gets settled and its order is told, and that the money moved once."""
 
     def settled() -> bool:
         attempt.refresh_from_db()
-        return attempt.state == SUCCEEDED
+        return attempt.state == SUCCEEDED and attempt.told_at is not None
 
     wait_until(settled, "the next worker settles", 20)
     assert movements(bank, "charge", attempt.order) == [("succeeded", 999)]

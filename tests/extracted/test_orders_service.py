@@ -277,7 +277,6 @@ def test_there_is_nothing_to_migrate(run_service_command: Any) -> None:
 @pytest.mark.parametrize(
     ("env", "message"),
     [
-        ({"ORDERS_STORE": "own"}, "the service's own store does not exist yet in this release"),
         ({"ORDERS_STORE": "mine"}, "ORDERS_STORE='mine' is not one of shared, own"),
         ({"ORDERS_FAULTS": "1", "ORDERS_FAULTS_FILE": ""}, "ORDERS_FAULTS=1 needs ORDERS_FAULTS_FILE"),
         ({"ORDERS_FAULTS": "perhaps"}, "ORDERS_FAULTS='perhaps' is neither true nor false"),

@@ -12,6 +12,7 @@ from migrations_plan.listeners import Inventory
 from migrations_plan.operations import Context, Operation, Passage, SetEnvelope
 from migrations_plan.plan import Phase, Plan, Step
 from migrations_plan.recorder import Recorder
+from migrations_plan.standing import BackfillProgress, SyncStanding, Verified, Way
 from router.api import Envelope
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
@@ -30,12 +31,17 @@ class FakeMeasurements:
     asked_since: list[datetime] = field(default_factory=list)
     listening: Inventory = field(default_factory=lambda: Inventory(inspected=1))
     handlers: frozenset[str] = frozenset()
+    synced: SyncStanding = field(default_factory=SyncStanding)
+    verified: Verified | None = None
+    other_side: HealthReport = field(default_factory=lambda: HealthReport(ok=True, detail="it answers"))
+    asked_stores: list[str] = field(default_factory=list)
 
     def now(self) -> datetime:
         return self.present or datetime.now(UTC)
 
-    def comparisons(self, service: str, since: datetime) -> Comparisons:
+    def comparisons(self, service: str, store: str, since: datetime) -> Comparisons:
         self.asked_since.append(since)
+        self.asked_stores.append(store)
         return self.compared
 
     def calls(self, service: str, kind: str, since: datetime) -> Calls:
@@ -43,9 +49,11 @@ class FakeMeasurements:
         return self.called.get(kind, Calls(total=0, failed=0))
 
     def breakers(self, service: str, store: str) -> Mapping[str, str]:
+        self.asked_stores.append(store)
         return self.breaker_states
 
     def health(self, service: str, store: str) -> HealthReport:
+        self.asked_stores.append(store)
         return self.ready
 
     def receivers(self, models: Sequence[str], signals: Sequence[str]) -> Inventory:
@@ -54,6 +62,30 @@ class FakeMeasurements:
     def event_handlers(self) -> frozenset[str]:
         return self.handlers
 
+    def sync(self, aggregate: str) -> SyncStanding:
+        return self.synced
+
+    def verification(self, aggregate: str) -> Verified | None:
+        return self.verified
+
+    def peer(self, aggregate: str) -> HealthReport:
+        return self.other_side
+
+
+IN_SYNC = SyncStanding(
+    captured=True,
+    backfill=BackfillProgress(marked=500, total=500, finished=True),
+    ways=(Way(name="legacy->extracted", lag_p99=0.2, lag_samples=5_000),),
+    owners={"owner": 100},
+)
+"""Everything that was there is marked, everything that changes arrives."""
+
+
+def just_verified() -> Verified:
+    """Return a comparison of both sides that has found nothing wrong, begun and ended in the future of any step."""
+    moment = datetime.now(UTC) + timedelta(minutes=1)
+    return Verified(started_at=moment, finished_at=moment, compared=5_000, corrupt=0, unresolved=0)
+
 
 def plenty() -> FakeMeasurements:
     """Return numbers with which every gate of every builder passes."""
@@ -61,6 +93,8 @@ def plenty() -> FakeMeasurements:
         compared=Comparisons(compared=100_000, matched=100_000),
         called={"read": Calls(total=100_000, failed=0), "write": Calls(total=100_000, failed=0)},
         breaker_states={"web:1": "closed"},
+        synced=IN_SYNC,
+        verified=just_verified(),
     )
 
 

@@ -70,7 +70,7 @@ def test_the_control_page_shows_ladder_traffic_gates_and_history(viewer: Client,
     )
     assert page.content.decode().count('<li class="past"') == 3
     assert page.content.decode().count('<li class="ahead"') == 6
-    assert "reads 10 % 100 % 10 % there is no flag orders.reads, so all that shared.reads@10 allows" in text
+    assert "reads 10 % 100 % 10 % shared there is no flag orders.reads, so all that shared.reads@10 allows" in text
     assert "Before shared.reads@50" in text
     assert "shadow-match-rate inconclusive 7 268 261" in text
     assert "a test taken monolith → shared.reads@10" in text

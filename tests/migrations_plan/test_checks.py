@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from migrations_plan import plan_registry
-from migrations_plan.builders import monolith, shared
+from migrations_plan import plan_registry, syncing
+from migrations_plan.builders import monolith, separate, shared
 from migrations_plan.checks import check_plans
-from migrations_plan.operations import SetEnvelope
+from migrations_plan.operations import CheckUpstream, SetEnvelope
 from migrations_plan.plan import Phase, Plan, Step
+from migrations_plan.sync_gates import CaptureIntact
 from router.registry import replaced
 from router.routes import Route, Visitor
 from tests.migrations_plan.fakes import Journal, OneWay
@@ -53,6 +54,25 @@ def step(name: str, **values: object) -> Step:
         ),
         (plan(step("go@1", writes=50), step("go@2")), "E008", "go@2 diverts 0 % of writes"),
         (plan(step("go@1", reads=50, operations=())), "E009", "never puts it in force"),
+        (
+            plan(step("go@1", shadow=5, shadow_store="own", operations=())),
+            "E009",
+            "go@1 allows something else than monolith",
+        ),
+        (plan(step("go@1", reads=5, store="moon")), "E011", "names in go@1 the store 'moon', which has no upstream"),
+        (plan(step("go@1", reads=5, shadow_store="moon")), "E011", "names in go@1 the store 'moon'"),
+        (plan(step("go@1", operations=(CheckUpstream(store="moon"), *SET))), "E011", "names in go@1 the store 'moon'"),
+        (
+            Plan(service="orders", phases=(monolith(), separate(aggregate="orders", store="moon"))),
+            "E011",
+            "names in separate.sync the store 'moon'",
+        ),
+        (
+            Plan(service="orders", phases=(monolith(), separate(aggregate="oders"))),
+            "E012",
+            "names in separate.sync the aggregate 'oders', which nobody declares",
+        ),
+        (plan(step("go@1", gates=(CaptureIntact(aggregate="oders"),))), "E012", "names in go@1 the aggregate 'oders'"),
         (plan(step("go@1", operations=(Mute(name="x", lines=[]), *SET))), "E010", "an operation, Mute,"),
         (plan(step("go@1", operations=(MuteOneWay(name="x", lines=[]), *SET))), "E010", "an irreversible operation"),
     ],
@@ -65,6 +85,28 @@ def test_a_wrong_plan_is_an_error_that_names_the_line_and_the_way_out(wrong: Pla
     assert says in message.msg
     assert "tests/migrations_plan/test_checks.py:" in message.msg
     assert message.hint
+
+
+def test_a_store_and_an_aggregate_that_there_are_are_named_with_the_mistake() -> None:
+    wrong = Plan(service="orders", phases=(monolith(), separate(aggregate="oders", store="moon")))
+    with plan_registry.replaced(wrong), replaced(ROUTE):
+        hints = {message.id: message.hint or "" for message in check_plans()}
+    assert "['UPSTREAMS']['moon']" in hints["migrations_plan.E011"]
+    assert "own, shared" in hints["migrations_plan.E011"]
+    assert "one of: orders" in hints["migrations_plan.E012"]
+
+
+def test_what_syncs_needs_the_app_that_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(syncing, "installed", lambda: False)
+    with plan_registry.replaced(), replaced(ROUTE):
+        plan_registry.register(Plan(service="orders", phases=(monolith(), separate(aggregate="orders"))))
+        (message,) = check_plans()
+    assert (message.id, message.hint) == (
+        "migrations_plan.E013",
+        "Add 'migrations_plan.sync' to INSTALLED_APPS and migrate.",
+    )
+    with plan_registry.replaced(Plan(service="orders", phases=(monolith(), shared()))), replaced(ROUTE):
+        assert check_plans() == []
 
 
 def test_two_plans_for_one_service_name_both_lines() -> None:
@@ -87,5 +129,6 @@ def test_routes_without_a_plan_are_a_warning() -> None:
 
 def test_a_right_plan_and_the_shop_as_it_is_have_nothing_wrong() -> None:
     assert check_plans() == []
-    with plan_registry.replaced(Plan(service="orders", phases=(monolith(), shared()))), replaced(ROUTE):
+    standard = Plan(service="orders", phases=(monolith(), shared(), separate(aggregate="orders")))
+    with plan_registry.replaced(standard), replaced(ROUTE):
         assert check_plans() == []

@@ -8,7 +8,8 @@ import pytest
 from django.utils import timezone
 from waffle import get_waffle_flag_model
 
-from migrations_plan.builders import monolith, shared
+from migrations_plan import syncing
+from migrations_plan.builders import monolith, separate, shared
 from migrations_plan.errors import (
     InProgress,
     Irreversible,
@@ -43,15 +44,16 @@ from tests.migrations_plan.fakes import (
 )
 
 pytestmark = pytest.mark.django_db
-STANDARD = Plan(service="orders", phases=(monolith(), shared()))
+STANDARD = Plan(service="orders", phases=(monolith(), shared(), separate(aggregate="orders")))
 PASS, FAIL, INCONCLUSIVE = Outcome.PASS, Outcome.FAIL, Outcome.INCONCLUSIVE
 
 
 def whole_picture() -> tuple[object, ...]:
-    """Return everything that a rollback has to bring back: the place, what is in force, the flags."""
+    """Return everything that a rollback has to bring back: the place, what is in force, flags, triggers."""
     state = Recorder().state("orders", STANDARD.start.envelope)
     flags = get_waffle_flag_model().objects.order_by("name").values_list("name", "percent", "everyone", "note")
-    return state.step, state.envelope, state.paused, state.moving_to, state.holder, list(flags)
+    captured = syncing.standing("orders").captured
+    return state.step, state.envelope, state.paused, state.moving_to, state.holder, list(flags), captured
 
 
 @pytest.mark.parametrize("name", STANDARD.names)
@@ -84,6 +86,7 @@ def test_advance_takes_one_step_by_default_and_all_up_to_a_target() -> None:
     assert ran.steps == ("shared.reads@1", "shared.reads@10", "shared.reads@50", "shared.reads@100")
     assert mover.advance("shared", ALICE).after == "shared.writes@100"
     assert mover.advance("shared", ALICE).steps == ()
+    assert mover.advance("separate", ALICE).steps == ("separate.sync", "separate.shadow")
 
 
 @pytest.mark.parametrize(
@@ -102,7 +105,7 @@ def test_advance_takes_one_step_by_default_and_all_up_to_a_target() -> None:
             UnknownStep,
             "shared.reads@10, shared.reads@50",
         ),
-        ("shared", lambda m: m.advance(None, ALICE), Refused, "the last step"),
+        ("separate", lambda m: m.advance(None, ALICE), Refused, "the last step"),
         ("monolith", lambda m: m.rollback(None, ALICE), Refused, "the first step"),
         ("monolith", lambda m: m.resume(ALICE), Refused, "not paused"),
     ],
@@ -402,7 +405,7 @@ def test_the_whole_way_back_is_checked_before_the_first_step_is_undone() -> None
 def test_planning_runs_nothing() -> None:
     mover = executor(STANDARD, FakeMeasurements(ready=HealthReport(ok=False, detail="down")))
     moves = mover.plan_moves(Direction.FORWARDS, "shared")
-    assert [move.to_step.name for move in moves] == list(STANDARD.names[1:])
+    assert [move.to_step.name for move in moves] == list(STANDARD.names[1:-2])
     assert moves[1].lines()[1] == ("allow reads 0 % -> 1 %", "allow reads 1 % -> 0 %")
     assert not ServiceState.objects.exists()
     assert not HistoryEntry.objects.exists()

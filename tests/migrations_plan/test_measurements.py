@@ -12,7 +12,16 @@ NOW = datetime.now(UTC)
 SINCE = NOW - timedelta(minutes=1)
 
 
-def count(side: str, outcome: str, number: int, *, kind: str = "read", age: int = 10, service: str = "orders") -> None:
+def count(
+    side: str,
+    outcome: str,
+    number: int,
+    *,
+    kind: str = "read",
+    age: int = 10,
+    service: str = "orders",
+    store: str = "",
+) -> None:
     TrafficCount.objects.create(
         at=NOW - timedelta(seconds=age),
         process="web:1",
@@ -21,6 +30,7 @@ def count(side: str, outcome: str, number: int, *, kind: str = "read", age: int 
         kind=kind,
         side=side,
         outcome=outcome,
+        store=store,
         count=number,
     )
 
@@ -52,8 +62,8 @@ def test_diverted_requests_and_their_failures_are_counted_wherever_they_were_ans
 @pytest.mark.django_db
 def test_errors_of_the_new_side_are_no_matches_and_noise_is_no_comparison() -> None:
     for outcome, number in [("match", 90), ("mismatch", 4), ("error", 6), ("changed", 50), ("dropped", 8)]:
-        count("shadow", outcome, number)
-    found = RouterMeasurements().comparisons("orders", SINCE)
+        count("shadow", outcome, number, store="shared")
+    found = RouterMeasurements().comparisons("orders", "shared", SINCE)
     assert (found.compared, found.matched, found.dropped) == (100, 90, 8)
 
 

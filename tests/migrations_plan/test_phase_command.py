@@ -57,7 +57,7 @@ def test_status_of_one_service_shows_requested_and_effective_and_what_is_missing
     text = run("status", "orders")
     assert "orders is at shared.reads@10: the service answers the reads of 10 % of the buckets" in text
     assert "-> shared.reads@10" in text
-    assert "PHASE ALLOWS  FLAG REQUESTS  EFFECTIVE  WHY" in text
+    assert "PHASE ALLOWS  FLAG REQUESTS  EFFECTIVE  STORE   WHY" in text
     assert "shared.reads@10 allows no more" in text
     assert "40 of" not in text
     assert "60 reads are missing" in text
@@ -80,6 +80,7 @@ def test_status_as_json(run: Run, numbers: FakeMeasurements) -> None:
         "writes": 0,
         "shadow": 100,
         "store": "shared",
+        "shadow_store": "",
         "paused": False,
     }
     assert set(document["channels"]) == {"reads", "writes", "shadow"}

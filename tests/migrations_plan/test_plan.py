@@ -3,12 +3,12 @@
 import pytest
 
 from migrations_plan import plan_registry
-from migrations_plan.builders import SharedGates, monolith, shared
+from migrations_plan.builders import SharedGates, monolith, separate, shared
 from migrations_plan.errors import UnknownService, UnknownStep
 from migrations_plan.gates import ShadowMatchRate, UpstreamErrorRate
 from migrations_plan.plan import Plan
 
-PLAN = Plan(service="orders", phases=(monolith(), shared()))
+PLAN = Plan(service="orders", phases=(monolith(), shared(), separate(aggregate="orders", store="own")))
 
 
 @pytest.mark.parametrize(
@@ -24,12 +24,15 @@ PLAN = Plan(service="orders", phases=(monolith(), shared()))
         ("shared.writes@10", 100, 100, 10),
         ("shared.writes@50", 100, 100, 50),
         ("shared.writes@100", 100, 100, 100),
+        ("separate.sync", 100, 100, 100),
+        ("separate.shadow", 100, 100, 100),
     ],
 )
 def test_who_may_be_diverted_in_each_step(name: str, shadow: int, reads: int, writes: int) -> None:
     envelope = PLAN.find(name).envelope
     assert (envelope.step, envelope.shadow, envelope.reads, envelope.writes) == (name, shadow, reads, writes)
     assert (envelope.store, envelope.paused) == ("shared", False)
+    assert envelope.shadow_store == ("own" if name == "separate.shadow" else "")
     assert PLAN.names.index(name) == PLAN.index(name)
 
 
@@ -42,13 +45,15 @@ def test_who_may_be_diverted_in_each_step(name: str, shadow: int, reads: int, wr
         ("shared.reads@10", "shared.reads@10"),
         ("shared.writes", "shared.writes@100"),
         ("shared", "shared.writes@100"),
+        ("separate.sync", "separate.sync"),
+        ("separate", "separate.shadow"),
     ],
 )
 def test_a_target_may_be_a_step_a_group_or_a_phase(target: str, step: str) -> None:
     assert PLAN.find(target).name == step
 
 
-@pytest.mark.parametrize("target", ["", "reads", "shared.reads@11", "shared.", "shared.reads@", "separate"])
+@pytest.mark.parametrize("target", ["", "reads", "shared.reads@11", "shared.", "shared.reads@", "retired"])
 def test_an_unknown_target_is_refused_with_the_valid_ones(target: str) -> None:
     with pytest.raises(UnknownStep, match=r"monolith, shared\.shadow, shared\.reads@1"):
         PLAN.find(target)
@@ -62,9 +67,15 @@ def test_the_samples_wanted_are_those_of_the_next_lower_percentage(percent: int,
     assert (errors.kind, errors.min_samples) == ("read", wanted)
 
 
-def test_answers_are_compared_as_long_as_legacy_gives_some() -> None:
+def test_answers_are_compared_as_long_as_legacy_gives_some_and_with_the_second_store() -> None:
     compared = {step.name for step in PLAN.steps if any(isinstance(gate, ShadowMatchRate) for gate in step.gates)}
-    assert compared == {"shared.shadow", "shared.reads@1", "shared.reads@10", "shared.reads@50"}
+    assert compared == {
+        "shared.shadow",
+        "shared.reads@1",
+        "shared.reads@10",
+        "shared.reads@50",
+        "separate.shadow",
+    }
 
 
 def test_the_registry_names_what_it_has() -> None:

@@ -1,4 +1,4 @@
-"""Put a product, its reviews and some customers into an empty shop; print what there is as JSON."""
+"""Make the tables of a shop, put in a product, a review and some customers; print what there is as JSON."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import sys
 from decimal import Decimal
 
 import django
+from django.core.management import call_command
 
 CUSTOMERS = 24
 PASSWORD = "a-password-of-the-sandbox"
@@ -15,6 +16,9 @@ def main() -> None:
     """Make everything, by oscar's own models."""
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.oscar.project.settings"
     django.setup()
+    for app in ("sites", "auth"):  # tables made as the models say refer to these, and come before all migrations
+        call_command("migrate", app, verbosity=0)
+    call_command("migrate", run_syncdb=True, verbosity=0)
     from django.contrib.auth.models import User
     from oscar.apps.catalogue.reviews.models import ProductReview
     from oscar.test.factories import create_product

@@ -10,12 +10,14 @@ from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
 from django.test import RequestFactory
 
-from router import breaker
+from router import breaker, metrics
 from router.ahead import StranglerApplication
 from router.forward import close_all
 from router.identity import HEADER, Identity
 from router.identity.tokens import verify
+from router.models import TrafficCount
 from router.routes import Route, Scatter
+from router.shadow import pool
 from router.testing import override_envelope, override_flag, override_routes
 from tests.processes import free_port
 from tests.router.test_middleware import SECRET, point_to
@@ -125,3 +127,25 @@ def test_a_server_error_is_answered_by_legacy_without_a_second_try(upstream: Rec
 
 def test_a_client_cannot_pretend_that_the_service_failed(upstream: Recorder) -> None:
     assert not Asked(**{"strangler.failed_ahead": "x", "Strangler-Failed-Ahead": "x"}).through_django
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_public_read_is_compared_with_another_store(settings) -> None:
+    for forget in (pool.reset, metrics.reset):
+        forget()
+    with recording_upstream() as shared, recording_upstream() as own:
+        point_to(settings, shared.url)
+        settings.STRANGLER["SERVICES"]["orders"]["UPSTREAMS"]["own"] = own.url
+        settings.STRANGLER = {**settings.STRANGLER, "SHADOW": {"LAG_SECONDS": 0.02}}
+        own.answer = lambda request: (200, {"Content-Type": "application/json"}, b'{"by":"another"}')
+        with override_envelope("orders", reads=100, shadow=100, shadow_store="own"):
+            asked = Asked()
+        assert (asked.body, asked.through_django) == (b'{"by":"it"}', False)
+        assert pool.current().drain(20)
+    metrics.flush()
+    rows = TrafficCount.objects.filter(side="shadow").values_list("route", "store", "outcome")
+    assert list(rows) == [("shelf", "own", "mismatch")]
+    (token,) = own.received[0].values(HEADER)
+    assert verify(token, audience="orders", secret=SECRET) == Identity()
+    for forget in (pool.reset, metrics.reset):
+        forget()

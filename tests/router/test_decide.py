@@ -21,10 +21,17 @@ KEYS = {bucket("orders", str(key)): str(key) for key in range(5_000, 0, -1)}
 
 
 def snapshot(
-    *, reads: int = 0, writes: int = 0, shadow: int = 0, flags: tuple[FlagRule, ...] = (), killed: tuple[str, ...] = ()
+    *,
+    reads: int = 0,
+    writes: int = 0,
+    shadow: int = 0,
+    shadow_store: str = "",
+    flags: tuple[FlagRule, ...] = (),
+    killed: tuple[str, ...] = (),
 ) -> Snapshot:
+    envelope = Envelope(step="shared.reads@10", reads=reads, writes=writes, shadow=shadow, shadow_store=shadow_store)
     return Snapshot(
-        envelopes={"orders": Envelope(step="shared.reads@10", reads=reads, writes=writes, shadow=shadow)},
+        envelopes={"orders": envelope},
         flags={rule.name: rule for rule in flags},
         killed=frozenset(killed),
     )
@@ -284,6 +291,48 @@ def test_shadow(facts: Facts, rules: Snapshot, shadowed: bool) -> None:
     assert decide(facts, rules).shadow is shadowed
 
 
+OTHER_STORE = [
+    ("the service answers", by(50), snapshot(reads=100, shadow=100, shadow_store="own"), ("extracted", "own")),
+    ("without a key", by(None), snapshot(reads=100, shadow=100, shadow_store="own"), ("extracted", "own")),
+    ("legacy answers", by(50), snapshot(shadow=100, shadow_store="own"), ("legacy", "own")),
+    ("legacy answers the rest", by(10), snapshot(reads=10, shadow=100, shadow_store="own"), ("legacy", "own")),
+    ("outside", by(10), snapshot(reads=100, shadow=10, shadow_store="own"), ("extracted", "")),
+    ("inside", by(9), snapshot(reads=100, shadow=10, shadow_store="own"), ("extracted", "own")),
+    ("the same store", by(50), snapshot(reads=100, shadow=100, shadow_store="shared"), ("extracted", "")),
+    ("the same store, in legacy", by(50), snapshot(shadow=100, shadow_store="shared"), ("legacy", "shared")),
+    ("no other store", by(50), snapshot(shadow=100), ("legacy", "shared")),
+    (
+        "flag off",
+        by(50),
+        snapshot(reads=100, shadow=100, shadow_store="own", flags=(FlagRule(name="orders.shadow", everyone=False),)),
+        ("extracted", ""),
+    ),
+    (
+        "a write",
+        by(50, route=WRITE, method="POST"),
+        snapshot(writes=100, shadow=100, shadow_store="own"),
+        ("extracted", ""),
+    ),
+    (
+        "killed",
+        by(50),
+        snapshot(reads=100, shadow=100, shadow_store="own", killed=("orders.off",)),
+        ("legacy", ""),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("facts", "rules", "expected"), [row[1:] for row in OTHER_STORE], ids=[row[0] for row in OTHER_STORE]
+)
+def test_which_store_copies_go_to(facts: Facts, rules: Snapshot, expected: tuple[str, str]) -> None:
+    decision = decide(facts, rules)
+    assert (decision.side, decision.shadow_store) == expected
+    assert decision.shadow is bool(expected[1])
+    assert decision.compares_stores is (expected[1] == "own")
+    assert decision.store == "shared"
+
+
 # --- properties ----------------------------------------------------------------------------------------------
 PERCENT = st.integers(min_value=0, max_value=100)
 ROUTES = st.sampled_from([READ, WRITE, STAFF, replace(READ, shadow=False)])
@@ -327,6 +376,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         reads=draw(PERCENT | st.just(100)),
         writes=draw(PERCENT | st.just(100)),
         shadow=draw(PERCENT | st.just(100)),
+        shadow_store=draw(st.sampled_from(["", "own", "shared"])),
     )
     return Snapshot(
         version=draw(st.sampled_from([1, 1, 1, 1, 0])),
@@ -372,7 +422,7 @@ def test_what_needs_no_identity_is_decided_alike_for_all(route: Route, rules: Sn
         return
     one, other = (replace_method(data.draw(facts(route)), "GET") for _ in range(2))
     unknown = Facts(method="GET", route=route)
-    answers = {(d.side, d.reason, d.shadow) for d in (decide(case, rules) for case in (one, other, unknown))}
+    answers = {(d.side, d.reason, d.shadow_store) for d in (decide(case, rules) for case in (one, other, unknown))}
 
     assert len(answers) == 1
 
@@ -417,6 +467,9 @@ def test_routes_that_come_and_go_do_not_inherit_decisions() -> None:
         (snapshot(reads=10), True),
         (snapshot(reads=100), False),
         (snapshot(reads=100, shadow=50), False),
+        (snapshot(reads=100, shadow=50, shadow_store="own"), True),
+        (snapshot(reads=100, shadow=100, shadow_store="own"), False),
+        (snapshot(reads=100, shadow_store="own"), False),
         (snapshot(shadow=50), True),
         (snapshot(shadow=100), False),
         (snapshot(reads=10, killed=("orders.off",)), False),

@@ -218,7 +218,7 @@ def test_a_mistyped_name_is_refused_with_the_valid_ones() -> None:
 
 @pytest.mark.parametrize(
     ("service", "store", "field", "known"),
-    [("oders", "shared", "service", "orders"), ("orders", "own", "store", "shared")],
+    [("oders", "shared", "service", "orders"), ("orders", "moon", "store", "own, shared")],
 )
 def test_an_override_of_nothing_is_refused_with_the_valid_ones(
     service: str, store: str, field: str, known: str

@@ -175,17 +175,20 @@ class TestThread:
         wait_until(lambda: percent() == 6, "the committed percentage", SOON)
 
     def test_on_sqlite_it_reads_only_what_has_changed(self) -> None:
-        Flag.objects.create(name="orders.reads", percent=5)
-        assert percent() == 5
-        loads = running().loads
-        polls_pass(5)
-        if connection.vendor == "sqlite":
-            assert running().loads == loads
-        else:
-            assert running().loads >= loads + 4
-        Flag.objects.update(percent=6)
-        wait_until(lambda: running().loads > loads, "another read", SOON)
-        assert snapshot.current().age < SOON
+        with pytest.MonkeyPatch.context() as patch:
+            for other in set(connections) - {"default"}:  # with several databases no one counts all changes
+                patch.delitem(connections.settings, other)
+            Flag.objects.create(name="orders.reads", percent=5)
+            assert percent() == 5
+            loads = running().loads
+            polls_pass(5)
+            if connection.vendor == "sqlite":
+                assert running().loads == loads
+            else:
+                assert running().loads >= loads + 4
+            Flag.objects.update(percent=6)
+            wait_until(lambda: running().loads > loads, "another read", SOON)
+            assert snapshot.current().age < SOON
 
     def test_age_stays_small_while_nothing_changes(self) -> None:
         first = snapshot.current().read_at

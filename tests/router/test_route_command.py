@@ -316,6 +316,14 @@ def test_the_middleware_decides_as_explained(
         assert (decided.side, decided.reason, decided.shadow) == (explained.side, explained.reason, explained.shadow)
 
 
+def test_the_store_that_copies_go_to_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    envelope = Envelope(step="separate.shadow", reads=100, writes=100, shadow=100, shadow_store="own")
+    monkeypatch.setattr(command, "load", lambda: Snapshot(envelopes={"orders": envelope}))
+    assert "  shadow    yes (100 % of reads are shadowed to the store own)\n" in run("GET", "/api/keyless/")
+    assert as_json("GET", "/api/keyless/")["shadow_store"] == "own"
+    assert as_json("POST", "/api/import/")["shadow_store"] is None
+
+
 def test_it_reads_the_database_as_it_is_now(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     Flag.objects.create(name="orders.reads", percent=3)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from router import breaker, seam
+from router import breaker, metrics, seam
 from router.identity import HEADER as IDENTITY_HEADER
 from router.identity import Identity
 from router.identity.tokens import verify
@@ -192,8 +192,6 @@ class TestComparison:
             pool.reset()
 
     def verdicts(self) -> dict[str, int]:
-        from router import metrics
-
         metrics.flush()
         rows = TrafficCount.objects.filter(side="shadow", route="seam:peek")
         return {row.outcome: row.count for row in rows}
@@ -341,3 +339,53 @@ def refuse(request: Received) -> tuple[int, dict[str, str], bytes]:
 
 def fail(request: Received) -> tuple[int, dict[str, str], bytes]:
     return 500, JSON, b"{}"
+
+
+@pytest.mark.django_db(transaction=True)
+class TestComparisonOfStores:
+    """Reads that the service answers are compared with another of its stores, which follows a moment later."""
+
+    @pytest.fixture
+    def own(self, settings, upstream: Recorder) -> Iterator[Recorder]:
+        envelope = override_envelope("orders", reads=100, writes=100, shadow=100, shadow_store="own")
+        with recording_upstream() as recorder, envelope:
+            settings.STRANGLER["SERVICES"]["orders"]["UPSTREAMS"]["own"] = recorder.url
+            settings.STRANGLER = {**settings.STRANGLER, "SHADOW": {"LAG_SECONDS": 0.02}}
+            for forget in (pool.reset, metrics.reset):
+                forget()
+            yield recorder
+            for forget in (pool.reset, metrics.reset):
+                forget()
+
+    def verdicts(self) -> dict[tuple[str, str], int]:
+        assert pool.current().drain(20)
+        metrics.flush()
+        rows = TrafficCount.objects.filter(side="shadow", route="seam:peek", store="own")
+        return {(row.outcome, row.cause): row.count for row in rows}
+
+    def test_the_same_result_matches(self, detail: Any, upstream: Recorder, own: Recorder) -> None:
+        assert detail(7, 1) == {"by": "it"}
+        assert self.verdicts() == {("match", ""): 1}
+        assert own.received[0].values(SHADOW_HEADER) == ["1"]
+        assert upstream.received[0].values(SHADOW_HEADER) == []
+
+    def test_a_difference_is_asked_again_of_the_store_that_has_answered(
+        self, detail: Any, upstream: Recorder, own: Recorder
+    ) -> None:
+        own.answer = lambda request: (200, JSON, b'{"by": "another"}')
+        assert detail(7, 1) == {"by": "it"}
+        assert self.verdicts() == {("mismatch", ""): 1}
+        assert [request.values(SHADOW_HEADER) for request in upstream.received] == [[], ["1"]]
+        assert ShadowMismatch.objects.get().answered_by == "shared"
+
+    def test_refusals_are_compared_too(self, detail: Any, upstream: Recorder, own: Recorder) -> None:
+        upstream.answer = own.answer = lambda request: (404, JSON, b'{"detail": "no such order"}')
+        with pytest.raises(NotThere):
+            detail(7, 1)
+        assert self.verdicts() == {("match", ""): 1}
+
+    def test_a_fallback_is_counted_and_not_compared(self, detail: Any, upstream: Recorder, own: Recorder) -> None:
+        upstream.answer = lambda request: (500, JSON, b"{}")
+        assert detail(7, 1)["by"] == "legacy"
+        assert self.verdicts() == {("dropped", "fallback"): 1}
+        assert own.received == []

@@ -18,6 +18,7 @@ from router.shadow import pool, store
 from router.shadow.compare import Answer, Difference
 from router.shadow.pool import ShadowPool
 from router.shadow.runner import Job, Verdict
+from tests.processes import wait_until
 
 SETTINGS = ShadowSettings(workers=2, queue=3, deadline_seconds=5.0, max_bytes=1000, keep=1000)
 STRANGLER = {"SERVICES": {"orders": {"UPSTREAMS": {"shared": "http://127.0.0.1:1"}}}, "POLLER": False}
@@ -55,16 +56,20 @@ def job(**changes: Any) -> Job:
         route="list",
         method="GET",
         path="/api/orders/?page=2&token=hidden",
-        legacy=answer(),
-        ask_service=answer,
-        ask_legacy=answer,
+        given=answer(),
+        ask_copy=answer,
+        ask_again=answer,
     )
     return replace(plain, **changes)
 
 
 def counted() -> dict[tuple[str, str], int]:
     """Return what was counted, by outcome and cause."""
-    return {(str(key[4]), key[5]): sum(slots) for key, slots in metrics._counters.slots.items() if key[3] == "shadow"}
+    found: dict[tuple[str, str], int] = {}
+    for key, slots in dict(metrics._counters.slots).items():
+        if key[3] == "shadow":
+            found[str(key[4]), key[5]] = found.get((str(key[4]), key[5]), 0) + sum(slots)
+    return found
 
 
 def test_comparisons_are_made_in_the_background(shadows: ShadowPool) -> None:
@@ -75,7 +80,7 @@ def test_comparisons_are_made_in_the_background(shadows: ShadowPool) -> None:
         return answer()
 
     for _ in range(3):
-        assert shadows.submit(job(ask_service=ask))
+        assert shadows.submit(job(ask_copy=ask))
     assert shadows.drain(5)
     assert threading.get_ident() not in threads
     assert counted() == {("match", ""): 3}
@@ -90,7 +95,7 @@ def test_the_newest_are_dropped_when_the_queue_is_full(shadows: ShadowPool) -> N
         return answer()
 
     for _ in range(2):
-        shadows.submit(job(ask_service=ask))
+        shadows.submit(job(ask_copy=ask))
         assert started.acquire(timeout=5)
     accepted = [shadows.submit(job()) for _ in range(5)]
     go.set()
@@ -103,19 +108,19 @@ def test_submitting_does_not_wait_for_a_slow_service(shadows: ShadowPool) -> Non
     go = threading.Event()
     started = time.monotonic()
     for _ in range(50):
-        shadows.submit(job(ask_service=lambda: (go.wait(5) and answer()) or answer()))
+        shadows.submit(job(ask_copy=lambda: (go.wait(5) and answer()) or answer()))
     assert time.monotonic() - started < 1
     go.set()
     assert shadows.drain(5)
 
 
 def test_large_answers_are_dropped_before_they_are_queued(shadows: ShadowPool) -> None:
-    assert not shadows.submit(job(legacy=answer("1" * 2000)))
+    assert not shadows.submit(job(given=answer("1" * 2000)))
     assert counted() == {("dropped", "too_large"): 1}
 
 
 def test_what_waited_too_long_is_not_asked(shadows: ShadowPool) -> None:
-    shadows.submit(job(submitted=time.monotonic() - 6, ask_service=lambda: pytest.fail("asked")))
+    shadows.submit(job(submitted=time.monotonic() - 6, ask_copy=lambda: pytest.fail("asked")))
     assert shadows.drain(5)
     assert counted() == {("dropped", "expired"): 1}
 
@@ -127,7 +132,7 @@ def test_a_service_that_fails_switches_its_shadow_off_and_nothing_else(shadows: 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store, "save", lambda *args: None)
         for _ in range(8):
-            shadows.submit(job(ask_service=ask))
+            shadows.submit(job(ask_copy=ask))
             assert shadows.drain(5)
     assert counted() == {("error", "StranglerError"): 5, ("dropped", "breaker_open"): 3}
     assert [(item.name, item.state) for item in breaker.breakers("orders")] == [("orders.shared.shadow", "open")]
@@ -138,7 +143,7 @@ def test_a_failing_store_stops_nothing(shadows: ShadowPool, monkeypatch: pytest.
         raise RuntimeError("the disk is full")
 
     monkeypatch.setattr(store, "save", broken)
-    shadows.submit(job(ask_service=lambda: answer(2)))
+    shadows.submit(job(ask_copy=lambda: answer(2)))
     assert shadows.drain(5)
     shadows.submit(job())
     assert shadows.drain(5)
@@ -151,6 +156,36 @@ def test_submit_never_raises(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(pool, "current", broken)
     assert pool.submit(job()) is False
+
+
+def test_what_is_asked_again_after_a_moment_holds_no_thread() -> None:
+    """One thread; three comparisons that wait for their moment, a fourth for which there is no room, one to be made."""
+    patient = ShadowPool(replace(SETTINGS, workers=1, lag_seconds=1_000.0))
+    for _ in range(4):
+        patient.submit(job(follows=True, ask_copy=lambda: answer(2)))
+        wait_until(lambda: not patient._waiting._now, what="the comparison was taken")
+    patient.submit(job())
+    wait_until(lambda: ("match", "") in counted(), what="the comparison behind them was made")
+    assert counted() == {("match", ""): 1, ("dropped", "queue_full"): 1}
+    assert not patient.drain(0)
+    patient.stop()
+    assert patient.drain(5)
+
+
+def test_what_had_to_wait_for_its_moment_is_not_too_old() -> None:
+    quick = ShadowPool(replace(SETTINGS, lag_seconds=0.3, deadline_seconds=0.25))
+    left = [answer(2), answer(1)]
+    quick.submit(job(follows=True, ask_copy=lambda: left.pop(0)))
+    assert quick.drain(10)
+    assert counted() == {("changed", ""): 1}
+    quick.stop()
+
+
+def test_a_store_without_an_upstream_is_counted(shadows: ShadowPool) -> None:
+    shadows.submit(job(store="own"))
+    shadows.submit(job(service="moon"))
+    assert shadows.drain(5)
+    assert counted() == {("dropped", "misconfigured"): 2}
 
 
 def test_the_pool_of_the_process_follows_the_settings() -> None:
@@ -212,6 +247,6 @@ def test_no_more_than_so_many_are_kept() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_a_mismatch_found_in_the_background_is_stored(shadows: ShadowPool) -> None:
-    shadows.submit(job(ask_service=lambda: answer(2)))
+    shadows.submit(job(ask_copy=lambda: answer(2)))
     assert shadows.drain(5)
     assert ShadowMismatch.objects.get().fields == ["v"]

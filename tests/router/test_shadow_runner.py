@@ -1,5 +1,7 @@
 """The sandwich: what counts as a mismatch, and what is only a change."""
 
+import gzip
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
@@ -11,7 +13,7 @@ from router.breaker import BreakerOpen
 from router.forward import Ambiguous, Upstream
 from router.metrics import Outcome
 from router.shadow.compare import Answer
-from router.shadow.runner import MAX_ROUNDS, Ask, Job, NotCompared, Verdict, run
+from router.shadow.runner import MAX_ROUNDS, Ask, Job, Later, NotCompared, Verdict, run
 
 UPSTREAM = Upstream(service="orders", store="shared", base_url="http://127.0.0.1:1")
 
@@ -47,12 +49,14 @@ def compared(first: Any, service: Ask, legacy: Ask = never, ignore: tuple[str, .
         route="list",
         method="GET",
         path="/api/orders/",
-        legacy=first if isinstance(first, Answer) else answer(first),
-        ask_service=service,
-        ask_legacy=legacy,
+        given=first if isinstance(first, Answer) else answer(first),
+        ask_copy=service,
+        ask_again=legacy,
         ignore=ignore,
     )
-    return run(job, **options)
+    verdict = run(job, **options)
+    assert isinstance(verdict, Verdict)
+    return verdict
 
 
 def test_a_match_asks_once() -> None:
@@ -176,3 +180,76 @@ def test_bottomless_json_harms_nobody() -> None:
     deep = Answer(status=200, content_type="application/json", body=b"[" * 100_000)
     other = Answer(status=200, content_type="application/json", body=b"[" * 100_001)
     assert compared(deep, sequence(other)).outcome is Outcome.ERROR
+
+
+# --- stores of which one follows the other -------------------------------------------------------------------
+def followed(first: Any, copies: Ask, again: Ask = never) -> tuple[Verdict, int]:
+    """Compare until there is a verdict; return how many moments were waited for as well."""
+    job = Job(
+        service="orders",
+        store="own",
+        route="list",
+        method="GET",
+        path="/api/orders/",
+        given=answer(first),
+        ask_copy=copies,
+        ask_again=again,
+        answered_by="shared",
+        follows=True,
+    )
+    moments = 0
+    while isinstance(found := run(job), Later):
+        job, moments = found.job, moments + 1
+    return found, moments
+
+
+@pytest.mark.parametrize(
+    ("given", "copies", "again", "outcome", "moments"),
+    [
+        pytest.param(1, [1], [], Outcome.MATCH, 0, id="equal at once"),
+        pytest.param(1, [0, 1], [], Outcome.CHANGED, 1, id="equal after a moment"),
+        pytest.param(1, [0, 0], [1], Outcome.MISMATCH, 1, id="different though nothing moved"),
+        pytest.param(1, [0, 2], [2], Outcome.CHANGED, 1, id="moved, and arrived"),
+        pytest.param(1, [0, 1, 2], [2], Outcome.CHANGED, 1, id="arrived, and moved since"),
+        pytest.param(1, [0, 0, 2], [2], Outcome.CHANGED, 2, id="moved just now, arrived a moment later"),
+        pytest.param(1, [0, 0, 0], [2, 2], Outcome.MISMATCH, 2, id="moved once, and never arrived"),
+        pytest.param(1, [0, 0, 0, 0], [2, 3, 4], Outcome.CHANGED, MAX_ROUNDS, id="never stands still"),
+    ],
+)
+def test_a_store_that_follows_is_given_a_moment(
+    given: int, copies: list[int], again: list[int], outcome: Outcome, moments: int
+) -> None:
+    verdict, waited = followed(given, sequence(*copies), sequence(*again) if again else never)
+    assert (verdict.outcome, waited, verdict.rounds) == (outcome, moments, moments)
+    assert bool(verdict.differences) == (outcome is Outcome.MISMATCH)
+
+
+def test_the_store_that_has_answered_is_named_if_it_fails() -> None:
+    verdict, _ = followed(1, sequence(0, 0), sequence(RuntimeError("gone")))
+    assert (verdict.outcome, verdict.cause) == (Outcome.DROPPED, "shared_failed")
+
+
+# --- compressed answers --------------------------------------------------------------------------------------
+PLAIN = b'{"v": 1}'
+GZIPPED = gzip.compress(PLAIN, mtime=0)
+BOMB = gzip.compress(b"x" * 10_000_000, mtime=0)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "outcome", "cause"),
+    [
+        ("gzip", GZIPPED, Outcome.MATCH, ""),
+        ("GZIP", GZIPPED, Outcome.MATCH, ""),
+        ("deflate", zlib.compress(PLAIN), Outcome.MATCH, ""),
+        ("br", PLAIN, Outcome.DROPPED, "encoded"),
+        ("gzip", PLAIN, Outcome.DROPPED, "encoded"),
+        ("gzip", BOMB, Outcome.DROPPED, "too_large"),
+    ],
+    ids=["gzip", "in capitals", "deflate", "unknown", "said and not so", "far more than it seems"],
+)
+@pytest.mark.parametrize("side", ["given", "copy"])
+def test_compressed_answers(encoding: str, body: bytes, outcome: Outcome, cause: str, side: str) -> None:
+    packed = Answer(status=200, content_type="application/json", body=body, encoding=encoding)
+    given, copied = (packed, answer(1)) if side == "given" else (answer(1), packed)
+    verdict = compared(given, sequence(copied))
+    assert (verdict.outcome, verdict.cause) == (outcome, cause)

@@ -5,7 +5,7 @@ from typing import Any
 from rest_framework import status
 from rest_framework.response import Response
 
-from extracted.orders.domain.errors import Invalid, OrderNotFound, PageNotFound, Refused
+from extracted.orders.domain.errors import Invalid, OrderNotFound, PageNotFound, Refused, ReplicaIsReadOnly
 from router.drf_errors import exception_handler as toolkit_exception_handler
 
 
@@ -17,4 +17,10 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
         return Response({error.field: list(error.messages)}, status=status.HTTP_400_BAD_REQUEST)
     if isinstance(error, Refused):
         return Response({"code": error.code, "detail": str(error)}, status=status.HTTP_409_CONFLICT)
+    if isinstance(error, ReplicaIsReadOnly):
+        return Response(
+            {"code": error.code, "detail": str(error)},
+            status=status.HTTP_503_SERVICE_UNAVAILABLE,
+            headers={"Retry-After": str(error.retry_after)},
+        )
     return toolkit_exception_handler(error, context)

@@ -58,6 +58,17 @@ class NotChangeable(Refused):
     code = "not_changeable"
 
 
+class ReplicaIsReadOnly(OrderError):
+    """The store holds a copy of orders that are written elsewhere."""
+
+    code = "replica"
+    retry_after = 1
+    """Seconds; by then whoever sent the request here may know better."""
+
+    def __init__(self) -> None:
+        super().__init__("This store is a replica: writes are still carried out on the shared store.")
+
+
 class Invalid(OrderError):
     """What was asked names things that do not exist for this customer."""
 

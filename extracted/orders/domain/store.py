@@ -73,6 +73,7 @@ class OrderStore(Protocol):
 
     The writes run inside the caller's transaction, together with the completion of its idempotency key. They never
     call another process; the attempts they leave open are the order's ``due``, for the caller to have run afterwards.
+    A store that holds a replica refuses each of them with ReplicaIsReadOnly.
     """
 
     name: str

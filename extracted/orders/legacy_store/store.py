@@ -3,21 +3,21 @@
 from collections.abc import Callable
 from datetime import datetime
 
-from django.core.paginator import EmptyPage, PageNotAnInteger, Paginator
 from django.db import connections
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from extracted.orders.domain.errors import OrderNotFound, PageNotFound
+from extracted.orders.domain.errors import OrderNotFound
 from extracted.orders.domain.events import OrderCancelled, OrderPaid, OrderPlaced
 from extracted.orders.domain.order import Address, AttemptKind, Order, Status
-from extracted.orders.domain.store import PAGE_SIZE, Expiry, Page, SoldLine, Wish
+from extracted.orders.domain.store import Expiry, Page, SoldLine, Wish
 from extracted.orders.legacy_store import models
 from extracted.orders.legacy_store.attempts import open_attempt
 from extracted.orders.legacy_store.checkout import place
 from extracted.orders.legacy_store.documents import CODES, address_columns, to_order
 from extracted.orders.legacy_store.sold import sold_lines
 from extracted.orders.legacy_store.stock import give_back
+from extracted.orders.paging import page_of
 from migrations_plan.sync.events import bus
 
 
@@ -28,7 +28,7 @@ class LegacyOrderStore:
 
     def list_for(self, customer: int, page: str) -> Page:
         """Return a page of the customer's orders."""
-        return _page(models.Order.objects.filter(customer_id=customer), page)
+        return page_of(_with_parts(models.Order.objects.filter(customer_id=customer)), page, to_order)
 
     def get(self, customer: int, order_id: int) -> Order:
         """Return the customer's order."""
@@ -37,7 +37,8 @@ class LegacyOrderStore:
     def staff_list(self, status: Status | None, page: str) -> Page:
         """Return a page of everybody's orders."""
         rows = models.Order.objects.all()
-        return _page(rows if status is None else rows.filter(status=CODES[status]), page)
+        wanted = rows if status is None else rows.filter(status=CODES[status])
+        return page_of(_with_parts(wanted), page, to_order)
 
     def staff_get(self, order_id: int) -> Order:
         """Return anybody's order."""
@@ -111,21 +112,6 @@ class LegacyOrderStore:
             raise OrderNotFound
         before = _one(rows.filter(pk=order_id))
         return before, rule(before)
-
-
-def _page(rows: QuerySet[models.Order], number: str) -> Page:
-    """Return the page ``number`` of ``rows`` as the shop's lists count pages."""
-    paginator = Paginator(_with_parts(rows), PAGE_SIZE)
-    try:
-        page = paginator.page(number)
-    except (EmptyPage, PageNotAnInteger) as error:
-        raise PageNotFound from error
-    return Page(
-        count=paginator.count,
-        number=page.number,
-        pages=paginator.num_pages,
-        orders=tuple(to_order(row) for row in page.object_list),
-    )
 
 
 def _one(rows: QuerySet[models.Order]) -> Order:

@@ -92,7 +92,7 @@ def _table(found: Explanation, visitor: Visitor) -> str:
         ),
         ("flag", _flag(allowed)),
         ("percent", f"requested {allowed.requested} %, effective {allowed.effective} %: {allowed.why}"),
-        ("shadow", f"{'yes' if decision.shadow else 'no'} ({found.shadow_limits.effective} % of reads are shadowed)"),
+        ("shadow", _shadow(found)),
         ("answer", f"{decision.side} [{decision.reason}]: {decision.detail}"),
     )
     lines = (f"  {name:<9} {text}" for name, text in rows)
@@ -143,6 +143,12 @@ def _key(found: Explanation) -> str:
         text += f", looked up with {found.key_queries} SQL read{'s' if found.key_queries != 1 else ''}"
         text += f" in {found.key_seconds * 1000:.1f} ms"
     return text
+
+
+def _shadow(found: Explanation) -> str:
+    allowed = found.shadow_limits
+    where = f" to the store {allowed.shadow_store}" if allowed.compares_stores else ""
+    return f"{'yes' if found.decision.shadow else 'no'} ({allowed.effective} % of reads are shadowed{where})"
 
 
 def _flag(allowed: Limits) -> str:

@@ -21,6 +21,7 @@ class Command(BaseCommand):
         verbs = parser.add_subparsers(dest="verb", required=True, metavar="report")
         report = verbs.add_parser("report", help="how well the answers agree")
         report.add_argument("service", help="a service of STRANGLER['SERVICES']")
+        report.add_argument("--store", help="only comparisons with this store of the service (default: all)")
         report.add_argument("--hours", type=float, default=24.0, help="how far to look back (default: 24)")
         report.add_argument("--examples", type=int, default=5, help="how many examples to show (default: 5)")
         report.add_argument("--json", action="store_true", help="for machines")
@@ -32,5 +33,5 @@ class Command(BaseCommand):
         except UnknownService as error:
             raise CommandError(str(error), returncode=2) from error
         since = datetime.now(UTC) - timedelta(hours=options["hours"])
-        summary = shadow_summary(service, since, examples=options["examples"])
+        summary = shadow_summary(service, since, store=options["store"], examples=options["examples"])
         self.stdout.write(json.dumps(as_json(summary), indent=2) if options["json"] else as_text(summary))

@@ -69,7 +69,7 @@ def write(_: HttpRequest) -> HttpResponse:
     return HttpResponse("written")
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db(databases="__all__", transaction=True)
 class TestShadow:
     def test_a_shadowed_get_cannot_write(self) -> None:
         request = RequestFactory().get("/", headers={"X-Strangler-Shadow": "1"})

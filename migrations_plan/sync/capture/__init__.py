@@ -1,0 +1,1 @@
+"""Triggers that write down which aggregates changed, whoever changed them."""

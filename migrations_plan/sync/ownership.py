@@ -1,0 +1,93 @@
+"""Who owns which bucket at this side: rows that are read under a lock and changed by compare-and-swap only."""
+
+from collections.abc import Iterable, Mapping
+
+from django.db import connections, transaction
+from django.db.models import F, QuerySet
+from django.utils import timezone
+
+from migrations_plan.sync.aggregates import Aggregate
+from migrations_plan.sync.buckets import BUCKETS
+from migrations_plan.sync.conf import conf
+from migrations_plan.sync.database import lock_exclusive
+from migrations_plan.sync.errors import UnknownBucket
+from migrations_plan.sync.messages import BucketState, State
+from migrations_plan.sync.models import Mark, Ownership
+
+START = {"legacy": State.OWNER, "extracted": State.REPLICA}
+"""What a side is before anything was moved, in epoch 1."""
+LOCK_SECONDS = 1.0
+
+
+def establish(aggregate: Aggregate) -> int:
+    """Write down who owns the buckets at the start, where nobody has yet; return how many rows were new."""
+    known = set(_rows(aggregate).values_list("bucket", flat=True))
+    state = START[conf().side]
+    missing = [
+        Ownership(aggregate=aggregate.name, bucket=bucket, state=state)
+        for bucket in range(BUCKETS)
+        if bucket not in known
+    ]
+    Ownership.objects.using(aggregate.alias).bulk_create(missing, ignore_conflicts=True)
+    return len(missing)
+
+
+def states(aggregate: Aggregate) -> tuple[BucketState, ...]:
+    """Return what this side is to each bucket."""
+    return tuple(_state(row) for row in _rows(aggregate).order_by("bucket"))
+
+
+def locked_states(aggregate: Aggregate, buckets: Iterable[int]) -> Mapping[int, BucketState]:
+    """Return what this side is to these buckets, as it will stay until the transaction ends.
+
+    The caller holds the buckets' shared locks, taken in statements before this one: a statement sees what was
+    committed when it began, which may be before its own wait was over.
+    """
+    wanted = sorted(set(buckets))
+    connection = connections[aggregate.alias]
+    columns = "bucket, state, epoch, backfilled"
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            sql = f"SELECT {columns} FROM strangler_sync_ownership WHERE aggregate = %s AND bucket = ANY(%s) "
+            cursor.execute(f"{sql} ORDER BY bucket FOR SHARE", [aggregate.name, wanted])
+        else:
+            marks = ", ".join(["%s"] * len(wanted))
+            sql = f"SELECT {columns} FROM strangler_sync_ownership WHERE aggregate = %s AND bucket IN ({marks})"
+            cursor.execute(sql, [aggregate.name, *wanted])
+        found = {
+            bucket: BucketState(bucket=bucket, state=State(state), epoch=epoch, backfilled=bool(backfilled))
+            for bucket, state, epoch, backfilled in cursor.fetchall()
+        }
+    missing = [bucket for bucket in wanted if bucket not in found]
+    if missing:
+        raise UnknownBucket(
+            f"Nobody has written down who owns bucket {missing[0]} of {aggregate.name}. "
+            f"`sync install {aggregate.name}` does."
+        )
+    return found
+
+
+def change(
+    aggregate: Aggregate, bucket: int, old: tuple[State, int], new: tuple[State, int], *, settle: bool = False
+) -> bool:
+    """Swap who this side is to a bucket, if it still is what ``old`` says; return whether it was.
+
+    Waits for everybody who writes in the bucket, under a lock timeout that raises OperationalError with nothing done.
+    ``settle`` marks everything as sent in the same transaction: this side has learnt that it is the replica.
+    """
+    with transaction.atomic(using=aggregate.alias):
+        lock_exclusive(aggregate.alias, aggregate.name, bucket, timeout_seconds=LOCK_SECONDS)
+        rows = _rows(aggregate).filter(bucket=bucket, state=old[0], epoch=old[1])
+        done = rows.update(state=new[0], epoch=new[1], changed_at=timezone.now())
+        if done and settle:
+            marks = Mark.objects.using(aggregate.alias).filter(aggregate=aggregate.name, bucket=bucket)
+            marks.filter(gen__gt=F("acked")).update(acked=F("gen"), retry_at=None, reason="")
+    return bool(done)
+
+
+def _rows(aggregate: Aggregate) -> QuerySet[Ownership]:
+    return Ownership.objects.using(aggregate.alias).filter(aggregate=aggregate.name)
+
+
+def _state(row: Ownership) -> BucketState:
+    return BucketState(bucket=row.bucket, state=State(row.state), epoch=row.epoch, backfilled=row.backfilled)

@@ -1,0 +1,123 @@
+"""Bring changes from one side to the other until nothing is marked any more.
+
+Read in one snapshot, sent outside any transaction, acknowledged only after a positive answer and only as far as it was
+sent. A relay that dies at any point has done nothing that a second one would not do again without harm.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from time import monotonic
+
+from migrations_plan.sync import lag
+from migrations_plan.sync.aggregates import Aggregate
+from migrations_plan.sync.conf import conf
+from migrations_plan.sync.errors import PeerUnavailable
+from migrations_plan.sync.messages import Changes, Document, Held, Outcome, Result, Sent
+from migrations_plan.sync.sides import Direction
+
+logger = logging.getLogger("strangler.sync")
+
+REFUSED_SECONDS = 1.0
+PARKED_SECONDS = 2.0
+IDLE_SECONDS = (0.05, 0.05, 0.1, 0.2)
+"""The pauses, longer the more often in a row nothing was found to send."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What one run did."""
+
+    direction: str
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    waiting: int = 0
+    """Marked aggregates when it was last asked."""
+    away: str = ""
+    """Why it ended early, empty if it did not."""
+    retry_after: float = 0.0
+
+    @property
+    def sent(self) -> int:
+        """Return how many documents were sent."""
+        return sum(self.outcomes.values())
+
+    def __str__(self) -> str:
+        told = ", ".join(f"{count} {outcome.replace('_', ' ')}" for outcome, count in sorted(self.outcomes.items()))
+        away = f"; {self.away}" if self.away else ""
+        return f"{self.direction}: {told or 'nothing to send'}{away}"
+
+
+def relay(aggregate: Aggregate, direction: Direction, *, renew: Callable[[], None] = lambda: None) -> Report:
+    """Send everything that is due, batch by batch; ``renew`` is called before each."""
+    outcomes: Counter[Outcome] = Counter()
+    waiting, limit = 0, conf().batch_documents
+    try:
+        while True:
+            renew()
+            changes = direction.source.changes(aggregate.name, limit)
+            waiting = changes.waiting
+            if not changes.documents:
+                break
+            outcomes.update(result.outcome for result in _send(aggregate, direction, changes))
+    except PeerUnavailable as away:
+        logger.warning("%s %s: %s Everything stays marked.", aggregate.name, direction.name, away)
+        return Report(
+            direction=direction.name, outcomes=outcomes, waiting=waiting, away=str(away), retry_after=away.retry_after
+        )
+    return Report(direction=direction.name, outcomes=outcomes, waiting=waiting)
+
+
+def relay_for(
+    aggregate: Aggregate,
+    direction: Direction,
+    seconds: float,
+    *,
+    renew: Callable[[], None],
+    wait: Callable[[float], None],
+) -> Report:
+    """Relay again and again for some time, so that changes need not wait for the next hint that there are some."""
+    until, idle = monotonic() + seconds, 0
+    total: Counter[Outcome] = Counter()
+    while True:
+        report = relay(aggregate, direction, renew=renew)
+        total.update(report.outcomes)
+        idle = 0 if report.sent else idle + 1
+        if report.away or monotonic() >= until:
+            return Report(
+                direction=direction.name,
+                outcomes=total,
+                waiting=report.waiting,
+                away=report.away,
+                retry_after=report.retry_after,
+            )
+        wait(IDLE_SECONDS[min(idle, len(IDLE_SECONDS) - 1)])
+
+
+def _send(aggregate: Aggregate, direction: Direction, changes: Changes) -> tuple[Result, ...]:
+    results = direction.target.apply(aggregate.name, changes.documents)
+    sent = tuple(Sent(key=one.key, gen=one.gen) for one in results if one.outcome.settles)
+    held = tuple(_held(one) for one in results if not one.outcome.settles)
+    direction.source.ack(aggregate.name, sent, held)
+    _record_lag(aggregate, direction, changes.documents, results)
+    return results
+
+
+def _held(result: Result) -> Held:
+    seconds = PARKED_SECONDS if result.outcome is Outcome.PARKED else REFUSED_SECONDS
+    reason = result.reason or result.outcome.replace("_", " ")
+    return Held(key=result.key, gen=result.gen, seconds=seconds, reason=reason)
+
+
+def _record_lag(
+    aggregate: Aggregate, direction: Direction, documents: tuple[Document, ...], results: tuple[Result, ...]
+) -> None:
+    now = datetime.now(UTC)
+    applied = [
+        (now - datetime.fromisoformat(document.changed_at)).total_seconds()
+        for document, result in zip(documents, results, strict=True)
+        if result.outcome is Outcome.APPLIED and document.changed_at
+    ]
+    if applied:
+        lag.record(aggregate.alias, aggregate.name, direction.name, applied)
