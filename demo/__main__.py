@@ -18,6 +18,8 @@ from demo.waiting import Deadline, WaitedTooLong
 
 DEFAULT_PORT_BASE = 8100
 SETUP_SECONDS = 120.0
+SEEDED = ("--orders", "3000")
+"""Enough that a backfill can be watched."""
 MIGRATE_OWN = (sys.executable, "-m", "extracted.orders", "migrate", "--verbosity", "0")
 SLOW_THINKING = 2.0
 """Seconds a customer thinks between two requests once the story is told."""
@@ -41,7 +43,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--data", type=Path, metavar="FILE", help="a purchase history in the CDNOW format, also gzipped"
     )
     parser.add_argument("--no-traffic", action="store_true", help="start everything and send nothing")
-    parser.add_argument("--minutes", type=float, default=5.0, help="the run has failed after this long (default 5)")
+    parser.add_argument("--minutes", type=float, default=6.0, help="the run has failed after this long (default 6)")
     parser.add_argument("--seed", type=int, default=7, help="of the invented shop and of the customers' choices")
     parser.add_argument(
         "--port-base", type=int, default=DEFAULT_PORT_BASE, help=f"the shop's port (default {DEFAULT_PORT_BASE})"
@@ -95,7 +97,10 @@ def play(options: argparse.Namespace, site: Site, stack: Stack) -> int:
 def set_up(options: argparse.Namespace, site: Site, stack: Stack, progress: report.Progress) -> None:
     """Create the database, fill it, and start every process."""
     log = site.directory / "setup.log"
-    commands: list[tuple[str, ...]] = [("migrate", "--verbosity", "0"), ("seed_shop", "--seed", str(options.seed))]
+    commands: list[tuple[str, ...]] = [
+        ("migrate", "--verbosity", "0"),
+        ("seed_shop", "--seed", str(options.seed), *SEEDED),
+    ]
     if options.data is not None:
         commands.append(("load_history", str(options.data.resolve())))
     for command in commands:
@@ -125,6 +130,8 @@ def begin(
         switches=Switches(site),
         broker=Broker(directory=site.broker),
         deadline=deadline,
+        last_order_before=before.last_order,
+        say=progress.say,
     )
     run.admin.login()
     progress.say(f"{len(players.customers)} customers, {len(players.others)} others come in")
@@ -166,6 +173,7 @@ def conclude(run: Run, before: evidence.Before, *, then_stay: bool) -> bool:
             mismatched=len(checks.mismatched_altogether(found)),
             mails=len(found.effects.mails),
             bookings=len(found.effects.points),
+            synced=found.synced.homes.own,
         ),
         flush=True,
     )

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-from demo import effects
+from demo import effects, sync_checks
 from demo.documents import Document, differences
 from demo.effects import EffectFloors, Effects
+from demo.sync_checks import Synced, SyncFloors
 from demo.tables import Attempt
 
 MOMENTS = ("placed_at", "paid_at", "closed_at")
@@ -38,6 +39,7 @@ class Floors:
     ambiguous: int = 1
     fallbacks: int = 1
     effects: EffectFloors = field(default_factory=EffectFloors)
+    synced: SyncFloors = field(default_factory=SyncFloors)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +68,7 @@ class Evidence:
     ambiguous: int
     fallbacks: int
     effects: Effects
+    synced: Synced = field(default_factory=Synced)
     act_problems: Sequence[str] = ()
 
 
@@ -117,17 +120,17 @@ def mismatched(evidence: Evidence) -> list[str]:
 
 def lost_altogether(evidence: Evidence) -> list[str]:
     """Find everything that should be there and is not: orders, mails, bookings."""
-    return [*lost(evidence), *effects.lost(evidence.effects)]
+    return [*lost(evidence), *effects.lost(evidence.effects), *sync_checks.lost(evidence.synced)]
 
 
 def duplicated_altogether(evidence: Evidence) -> list[str]:
     """Find everything that is there more often than it should be."""
-    return [*duplicated(evidence), *effects.duplicated(evidence.effects)]
+    return [*duplicated(evidence), *effects.duplicated(evidence.effects), *sync_checks.duplicated(evidence.synced)]
 
 
 def mismatched_altogether(evidence: Evidence) -> list[str]:
     """Find everything that is not as it should be."""
-    return [*mismatched(evidence), *effects.mismatched(evidence.effects)]
+    return [*mismatched(evidence), *effects.mismatched(evidence.effects), *sync_checks.mismatched(evidence.synced)]
 
 
 def unfinished(evidence: Evidence) -> list[str]:
@@ -203,7 +206,11 @@ def too_thin(evidence: Evidence, floors: Floors) -> list[str]:
         "fallbacks": (evidence.fallbacks, floors.fallbacks),
     }
     thin = [f"only {count} {name}, {floor} are needed" for name, (count, floor) in counted.items() if count < floor]
-    return thin + effects.too_thin(evidence.effects, floors.effects)
+    return [
+        *thin,
+        *effects.too_thin(evidence.effects, floors.effects),
+        *sync_checks.too_thin(evidence.synced, floors.synced),
+    ]
 
 
 RULES: Mapping[str, Callable[[Evidence], list[str]]] = {
@@ -220,6 +227,10 @@ RULES: Mapping[str, Callable[[Evidence], list[str]]] = {
     "provider and shop agree on every payment": unmatched_money,
     "no order was charged twice": wrongly_charged,
     "no piece of stock appeared or vanished": stock_moved,
+    "both homes hold the same orders": lambda evidence: sync_checks.unequal(evidence.synced),
+    "what was corrupted was found, nothing else was, and all is mended": lambda evidence: sync_checks.not_mended(
+        evidence.synced
+    ),
 }
 
 

@@ -45,7 +45,9 @@ def wrong_amount(own: Connection, order_id: int) -> None:
 
 def lost_line(own: Connection, order_id: int) -> None:
     """Take a line out of an order."""
-    own.execute(f"DELETE FROM own_store_item WHERE id = (SELECT MIN(id) FROM own_store_item WHERE order_id = {order_id})")
+    own.execute(
+        f"DELETE FROM own_store_item WHERE id = (SELECT MIN(id) FROM own_store_item WHERE order_id = {order_id})"
+    )
 
 
 def lost_order(own: Connection, order_id: int) -> None:
@@ -57,9 +59,7 @@ def lost_order(own: Connection, order_id: int) -> None:
 
 def old_version(own: Connection, order_id: int) -> None:
     """Let the store believe that it has not got an order's last change."""
-    own.execute(
-        f"UPDATE strangler_sync_applied SET gen = gen - 1 WHERE aggregate = 'orders' AND key = '{order_id}'"
-    )
+    own.execute(f"UPDATE strangler_sync_applied SET gen = gen - 1 WHERE aggregate = 'orders' AND key = '{order_id}'")
 
 
 def invented_order(own: Connection, order_id: int) -> int:

@@ -11,6 +11,7 @@ from demo.checks import Check, Evidence, count_by_status
 from demo.effects import Effects, due_mails, due_points
 from demo.event_tables import LATE_SECONDS
 from demo.records import Log, by_side, reasons
+from demo.sync_checks import Synced
 
 PLAIN_PAUSE = 5.0
 """Seconds between two lines of progress where lines cannot be overwritten."""
@@ -128,6 +129,7 @@ def summary(
             ],
         ),
         *_of_effects(evidence.effects),
+        _of_sync(evidence.synced),
         "  orders by status: " + ", ".join(f"{name} {n}" for name, n in count_by_status(evidence.found).items()),
         "Measured on the way",
         *(f"  {note}" for note in notes),
@@ -182,6 +184,26 @@ def _of_effects(effects: Effects) -> list[str]:
         table("Events", ("", "count"), way),
         table("Orders of the shop's pages, through the seam", ("placed by", "orders"), pages),
     ]
+
+
+def _of_sync(synced: Synced) -> str:
+    """Return the table about the orders' two homes."""
+    last, done = synced.homes, synced.corruption
+    rows = [
+        ("orders in the shop / in the service's own store", last.shop, last.own),
+        ("compared at the end: by sync verify / different", last.verification.compared, len(last.verification.kinds)),
+        ("compared at the end: by the demo, row by row / different", max(last.shop, last.own), len(last.differences)),
+        ("corrupted / found", len(done.planted), len(done.found.kinds)),
+        ("mended / left", done.mended, len(done.planted) - done.mended),
+        ("lag p50 / p99, ms", *(f"{seconds * 1000:.0f}" for seconds in (synced.delays.p50, synced.delays.p99))),
+        ("lag p50 / p99 as sync status says, ms", *(f"{seconds * 1000:.0f}" for seconds in synced.lag)),
+        ("shadowed reads: compared / wrong", synced.shadowed.compared, synced.shadowed.wrong),
+        *(
+            (f"{one.who} was dead: orders waited / arrived within, s", one.waited, f"{one.caught_up:.1f}")
+            for one in synced.standstills
+        ),
+    ]
+    return table("Two homes", ("", "first", "second"), rows)
 
 
 def _moves(moves: Sequence[tuple[str, str]]) -> list[tuple[str, int]]:

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from functools import partial
 
 from demo.operator import NO, YES
-from demo.records import Record, now
+from demo.records import now
 from demo.run import REACTION, READS, Run, enough
+from demo.separation import corruption, cut_off, second_shadow, sync
+from demo.sides import EXTRACTED, LEGACY, steady
 from demo.trouble import broker_away, twice_and_late, worker_killed
 
-LEGACY = "legacy"
-EXTRACTED = "extracted"
 SLOWER_THAN_ITS_DEADLINE = 3500.0
 """Milliseconds: the router gives the service two seconds to the first byte."""
 
@@ -28,38 +28,6 @@ class Act:
 
 
 # --- what several acts do --------------------------------------------------------------------------------------
-def steady(run: Run, *, reads: int, writes: int, requests: int = 120, orders: int = 0) -> None:
-    """Wait for traffic after every process has seen the change, and check that the due side answers each request."""
-    changed = now()
-    run.wait(lambda: now() - changed > REACTION, seconds=REACTION + 5, what="all processes had time to react")
-    index, begun = len(run.log), now()
-    sides = {LEGACY} if reads == 0 else {EXTRACTED} if reads == 100 else {LEGACY, EXTRACTED}
-
-    def seen() -> bool:
-        met = {record.side for record in run.routed_since(index)}
-        return enough(run, index, requests=requests, orders=orders)() and sides <= met
-
-    run.wait(seen, seconds=40, what=f"{requests} requests, {orders} orders, answered by {' and '.join(sorted(sides))}")
-    asked = [record for record in run.routed_since(index) if record.at - record.seconds >= begun]
-    wrong = [record for record in asked if record.side != due_side(record, reads, writes) and not fell_back(record)]
-    for record in wrong[:5]:
-        run.problem(
-            f"{record.method} {record.action} of bucket {record.bucket} was answered by {record.side} "
-            f"({record.reason or record.failure}) with reads at {reads} % and writes at {writes} %"
-        )
-
-
-def due_side(record: Record, reads: int, writes: int) -> str:
-    """Return who has to answer a customer's request when nothing is broken."""
-    percent = reads if record.action in READS else writes
-    return EXTRACTED if record.bucket is not None and record.bucket < percent else LEGACY
-
-
-def fell_back(record: Record) -> bool:
-    """Tell whether legacy stood in for a service that was due: a busy machine is no wrong turn."""
-    return "fallback:" in record.reason
-
-
 def advance(run: Run, step: str, *, reads: int, writes: int, requests: int = 70) -> None:
     """Move one step on, as soon as its gates let us, and see that customers are answered by the due side."""
     run.phase("advance", "orders", "--to", step, "--wait", "60", "--reason", "demo")
@@ -209,9 +177,10 @@ def rollback(run: Run) -> None:
 
 def forward_again(run: Run) -> None:
     """Go all the way once more; every gate asks for fresh evidence, which busier customers bring sooner."""
-    run.traffic.think_seconds = BUSY_THINKING
+    calm, run.traffic.think_seconds = run.traffic.think_seconds, BUSY_THINKING
     run.phase("advance", "orders", "--to", "shared.writes@100", "--wait", "80", "--reason", "demo, again", seconds=120)
     steady(run, reads=100, writes=100, requests=120, orders=10)
+    run.traffic.think_seconds = calm
 
 
 def _heal_if_open(run: Run, index: int) -> None:
@@ -253,6 +222,14 @@ ACTS: Sequence[Act] = (
     Act(name="broker", title="the message broker is away for a while", play=broker_away),
     Act(name="worker", title="kill -9 of the Celery worker with messages in its hands", play=worker_killed),
     Act(name="provider", title="the payment provider is slow, fails, answers late", play=provider),
+    Act(name="sync", title="every order gets a second home, in the service's own store", play=sync),
+    Act(name="corruption", title="orders are corrupted by SQL in both homes, found and mended", play=corruption),
+    Act(name="second shadow", title="reads are compared with the service's own store", play=second_shadow),
     Act(name="rollback", title="everything goes back to the monolith", play=rollback),
     Act(name="again", title="and forward again, gate by gate", play=forward_again),
+    Act(
+        name="cut off",
+        title="sync from the beginning; kill -9 of the service's own store, then of the worker",
+        play=cut_off,
+    ),
 )

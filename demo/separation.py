@@ -2,17 +2,18 @@
 
 import json
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from demo import homes, sync_tables
+from demo import homes, sync_tables, tables
 from demo.planting import plant
 from demo.records import now
 from demo.run import Run, enough
-from demo.sync_checks import Corruption, Found, Homes, Shadowed, Standstill, Synced
+from demo.sides import steady
+from demo.sync_checks import Corruption, Found, Homes, Shadowed, Standstill
 from demo.sync_tables import Backfilled
 
 SETTLED_SECONDS = 1.0
@@ -78,12 +79,12 @@ def _standing(run: Run) -> tuple[Backfilled, int]:
 
 
 # --- the acts --------------------------------------------------------------------------------------------------
-def sync(run: Run, steady: Callable[[], None]) -> None:
+def sync(run: Run) -> None:
     """Give the orders a second home, and measure how far it is behind."""
     run.phase("advance", "orders", "--to", "separate.sync", "--wait", "60", "--reason", "demo")
     backfill(run)
     begun = datetime.now(UTC)
-    steady()
+    steady(run, reads=100, writes=100, requests=150, orders=20)
     until = datetime.fromtimestamp(time.time() - SETTLED_SECONDS, UTC)
     measured = sync_tables.delays(run.shop, run.own, since=begun, until=until)
     run.synced = replace(run.synced, delays=measured, lag=_lag(run))
@@ -108,10 +109,10 @@ def corruption(run: Run) -> None:
     run.note(f"{len(planted)} orders corrupted, {len(found.kinds)} found, {done.mended} mended")
 
 
-def shadow(run: Run, steady: Callable[[], None]) -> None:
+def second_shadow(run: Run) -> None:
     """Answer reads from the shared database and compare them with what the service's own would say."""
     run.phase("advance", "orders", "--to", "separate.shadow", "--wait", "60", "--reason", "demo")
-    steady()
+    steady(run, reads=100, writes=100, requests=70)
     run.wait(lambda: _shadowed(run).compared >= COMPARED, seconds=60, what=f"{COMPARED} reads compared", pause=1.5)
     found = _shadowed(run)
     run.synced = replace(run.synced, shadowed=found)
@@ -130,7 +131,7 @@ def cut_off(run: Run) -> None:
 
 
 @contextmanager
-def _killed(run: Run, name: str, who: str) -> Any:
+def _killed(run: Run, name: str, who: str) -> Iterator[None]:
     """Kill a process for the length of the block, and wait until what it has missed has arrived."""
     run.stack.kill(name)
     begun = now()
@@ -156,10 +157,8 @@ def conclude(run: Run) -> None:
     shop, own = homes.counts(run.shop, run.own)
     with run.shop.reading() as here, run.own.reading() as there:
         refused = sync_tables.refused(here, there)
-    last = Homes(
-        shop=shop, own=own, differences=homes.compare(run.shop, run.own), verification=found, refused=refused
-    )
-    run.synced = replace(run.synced, homes=last)
+    last = Homes(shop=shop, own=own, differences=homes.compare(run.shop, run.own), verification=found, refused=refused)
+    run.synced = replace(run.synced, homes=last, shadowed=_shadowed(run))
 
 
 def _seen(run: Run, ids: Collection[int]) -> dict[int, str]:
@@ -183,5 +182,7 @@ def _lag(run: Run) -> tuple[float, float]:
 
 
 def _shadowed(run: Run) -> Shadowed:
-    with run.shop.reading() as connection:
-        return sync_tables.shadowed(connection)
+    with tables.reading(run.site.database) as connection:
+        counted = tables.comparisons(connection, "own")
+    wrong = counted["mismatch"] + counted["error"]
+    return Shadowed(compared=counted["match"] + wrong, matched=counted["match"], wrong=wrong)

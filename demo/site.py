@@ -32,7 +32,13 @@ class Site:
     def ports(self) -> dict[str, int]:
         """Which process listens where."""
         base = self.port_base
-        return {"shop": base, "orders": base + 1, "shop-internal": base + 2, "orders-own": base + 3, "provider": base + 9}
+        return {
+            "shop": base,
+            "orders": base + 1,
+            "shop-internal": base + 2,
+            "orders-own": base + 3,
+            "provider": base + 9,
+        }
 
     def url(self, name: str) -> str:
         """Return the base URL of the process called ``name``."""

@@ -23,7 +23,7 @@ KEEP_ALIVE = "75"
 """Seconds a server keeps an idle connection: longer than any pool in front of it does."""
 READY_SECONDS = 40.0
 TAIL_LINES = 25
-WORKER_THREADS = 6
+WORKER_THREADS = 4
 """Two are busy with the relay nearly all the time, one more with a backfill or a comparison."""
 OWN_STORE = {"DJANGO_SETTINGS_MODULE": "extracted.orders.settings", "ORDERS_STORE": "own", "ORDERS_FAULTS": "0"}
 """What makes a process one of the orders service on data of its own; it is never broken on purpose but killed."""

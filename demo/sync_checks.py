@@ -140,6 +140,8 @@ def unequal(synced: Synced) -> list[str]:
         wrong.append(f"sync verify: {len(said.kinds)} of {said.compared} differ, {said.unresolved} could not be told")
     if homes.refused:
         wrong.append(f"{homes.refused} changes were not accepted")
+    if synced.shadowed.wrong:
+        wrong.append(f"{synced.shadowed.wrong} of {synced.shadowed.compared} shadowed reads differed or failed")
     return wrong
 
 

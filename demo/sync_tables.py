@@ -33,7 +33,9 @@ class Delays:
 
 def backfilled(shop: Connection) -> Backfilled:
     """Return how far the backfill is."""
-    for row in shop.execute("SELECT marked, total, finished_at FROM strangler_sync_backfill WHERE aggregate = 'orders'"):
+    for row in shop.execute(
+        "SELECT marked, total, finished_at FROM strangler_sync_backfill WHERE aggregate = 'orders'"
+    ):
         return Backfilled(marked=row["marked"], total=row["total"], finished_at=moment(row["finished_at"]))
     return Backfilled()
 

@@ -1,7 +1,7 @@
 """Read the shop's SQLite file with SQL of our own, so that a check shares no code with what it checks."""
 
 import sqlite3
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -232,6 +232,15 @@ def traffic_counts(connection: sqlite3.Connection) -> dict[tuple[str, str, str],
         "SELECT kind, side, outcome, SUM(count) FROM router_trafficcount WHERE service = 'orders' GROUP BY 1, 2, 3"
     )
     return {(row[0], row[1], row[2]): int(row[3]) for row in rows}
+
+
+def comparisons(connection: sqlite3.Connection, store: str) -> Counter[str]:
+    """Return how comparisons with one store of the service came out."""
+    rows = connection.execute(
+        "SELECT outcome, SUM(count) FROM router_trafficcount WHERE service = 'orders' AND store = ? GROUP BY outcome",
+        (store,),
+    )
+    return Counter({row[0]: int(row[1]) for row in rows})
 
 
 def breaker_moves(connection: sqlite3.Connection) -> list[tuple[str, str]]:

@@ -68,4 +68,4 @@ class Verified:
     compared: int
     corrupt: int
     unresolved: int
-    """Aggregates that were still on their way when they were asked for the last time."""
+    """Aggregates that were still on their way when they were asked for the last time, or not backfilled yet."""

@@ -95,7 +95,7 @@ def verification(aggregate: str) -> Verified | None:
         finished_at=found.finished_at,
         compared=found.compared,
         corrupt=found.corrupt,
-        unresolved=found.unresolved,
+        unresolved=found.unresolved + found.pending,
     )
 
 

@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, OperationalError, transaction
-from django.utils import timezone
 
-from migrations_plan.sync import database, ownership
+from migrations_plan.sync import applied, database, ownership
 from migrations_plan.sync.aggregates import Aggregate
 from migrations_plan.sync.buckets import BUCKETS
 from migrations_plan.sync.documents import Form, Loaded, digest_of, form_of
 from migrations_plan.sync.errors import Unloadable
 from migrations_plan.sync.messages import BucketState, Document, Outcome, Result, State
-from migrations_plan.sync.models import Applied, ParkedDocument
+from migrations_plan.sync.models import ParkedDocument
 from migrations_plan.sync.references import NotHere, References
 from migrations_plan.sync.writing import Writer, WrongParent
 
@@ -90,8 +89,8 @@ def _apply_round(aggregate: Aggregate, documents: Sequence[Document]) -> list[Re
         database.lock_shared(aggregate.alias, aggregate.name, buckets)
         states = ownership.locked_states(aggregate, buckets)
         admitted = [one for one in documents if not _note(results, one, _refusal(one, states[one.bucket]))]
-        applied = _locked_versions(aggregate, admitted)
-        newer = [one for one in admitted if not _note(results, one, _skipped(one, applied[one.key]))]
+        versions = _locked_versions(aggregate, admitted)
+        newer = [one for one in admitted if not _note(results, one, _skipped(one, versions[one.key]))]
         wanted: list[_Wanted] = []
         for document in newer:
             try:
@@ -127,8 +126,8 @@ def _refusal(document: Document, state: BucketState) -> Result | None:
     return None
 
 
-def _skipped(document: Document, applied: int) -> Result | None:
-    return _result(document, Outcome.SKIPPED) if document.gen <= applied else None
+def _skipped(document: Document, version: int) -> Result | None:
+    return _result(document, Outcome.SKIPPED) if document.gen <= version else None
 
 
 def _result(document: Document, outcome: Outcome, reason: str = "") -> Result:
@@ -137,13 +136,10 @@ def _result(document: Document, outcome: Outcome, reason: str = "") -> Result:
 
 def _locked_versions(aggregate: Aggregate, documents: Sequence[Document]) -> Mapping[str, int]:
     """Return the versions that were applied, with their rows locked, so that no older one overtakes."""
-    rows = Applied.objects.using(aggregate.alias)
     ordered = sorted(documents, key=lambda document: document.key)
-    rows.bulk_create(
-        [Applied(aggregate=aggregate.name, key=one.key, bucket=one.bucket) for one in ordered], ignore_conflicts=True
-    )
-    mine = rows.filter(aggregate=aggregate.name, key__in=[one.key for one in ordered])
-    return dict(mine.select_for_update().order_by("key").values_list("key", "gen"))
+    if not ordered:
+        return {}
+    return applied.locked(aggregate, [(one.key, one.bucket) for one in ordered])
 
 
 def _wanted(form: Form, document: Document) -> _Wanted:
@@ -204,24 +200,19 @@ def _remember(aggregate: Aggregate, done: Sequence[_Wanted]) -> None:
     """Note the versions that are here now; what was parked of these aggregates is over."""
     if not done:
         return
-    now = timezone.now()
-    Applied.objects.using(aggregate.alias).bulk_create(
+    applied.note(
+        aggregate,
         [
-            Applied(
-                aggregate=aggregate.name,
+            applied.Version(
                 key=one.document.key,
                 bucket=one.document.bucket,
                 epoch=one.document.epoch,
                 gen=one.document.gen,
                 digest=one.digest,
                 deleted=one.loaded is None,
-                applied_at=now,
             )
             for one in done
         ],
-        update_conflicts=True,
-        unique_fields=("aggregate", "key"),
-        update_fields=("bucket", "epoch", "gen", "digest", "deleted", "applied_at"),
     )
     parked = ParkedDocument.objects.using(aggregate.alias).filter(aggregate=aggregate.name)
     if parked.exists():

@@ -1,7 +1,7 @@
 """Wire sync into Django: find the declarations, register the checks, keep the triggers."""
 
 from django.apps import AppConfig
-from django.db.models.signals import post_migrate
+from django.db.models.signals import post_migrate, pre_migrate
 from django.utils.module_loading import autodiscover_modules
 
 
@@ -18,4 +18,5 @@ class SyncConfig(AppConfig):
 
         checks.register_all(tasks)
         autodiscover_modules("strangler")
+        pre_migrate.connect(upkeep.before_migrate, dispatch_uid="strangler_sync.before_migrate")
         post_migrate.connect(upkeep.after_migrate, dispatch_uid="strangler_sync.after_migrate")

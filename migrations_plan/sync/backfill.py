@@ -100,7 +100,7 @@ def work(aggregate: Aggregate, chunk: int | None = None) -> Pass:
 def next_chunk(size: int, took: float, target: float, most: int) -> int:
     """Halve the chunk where the database was slow with it, grow it by a quarter where it was quick."""
     if took > target:
-        return max(SMALLEST_CHUNK, size // 2)
+        return max(min(size, SMALLEST_CHUNK), size // 2)
     return min(most, size + size // 4 + 1)
 
 
@@ -154,7 +154,7 @@ def _insert(aggregate: Aggregate, after: Any, until: Any, owned: list[int], *, a
     quote, vendor, root = connection.ops.quote_name, connection.vendor, aggregate.root
     pk = f"r.{quote(column_name(root, root.key.attname))}"
     bucket = bucket_expression(vendor, aggregate, "r", quote).replace("%", "%%")
-    parameters: list[Any] = [aggregate.name, timezone.now(), _adapted(root.key, until, connection)]
+    parameters: list[Any] = [aggregate.name, _now(connection), _adapted(root.key, until, connection)]
     conditions = [f"{pk} <= %s"]
     if after is not None:
         conditions.append(f"{pk} > %s")
@@ -173,6 +173,10 @@ def _insert(aggregate: Aggregate, after: Any, until: Any, owned: list[int], *, a
 
 def _adapted(column: Any, value: Any, connection: Any) -> Any:
     return column.get_db_prep_value(value, connection)
+
+
+def _now(connection: Any) -> Any:
+    return connection.ops.adapt_datetimefield_value(timezone.now())
 
 
 def _finish(aggregate: Aggregate, row: Backfill) -> Backfill:
@@ -197,7 +201,7 @@ def _mark_gone(aggregate: Aggregate) -> None:
             "UPDATE strangler_sync_mark SET gen = gen + 1, deleted = true, changed_at = %s, retry_at = NULL, "
             "tries = 0, reason = '' WHERE aggregate = %s AND NOT EXISTS "
             f"(SELECT 1 FROM {quote(root.table)} r WHERE {pk} = {key})",
-            [timezone.now(), aggregate.name],
+            [_now(connection), aggregate.name],
         )
 
 

@@ -211,7 +211,9 @@ def pointed_at(field: "models.Field[Any, Any]") -> "models.Field[Any, Any]":
 
 def moment(value: datetime) -> str:
     """Return a moment as documents spell it: ``2026-11-27T02:05:15.123456Z``."""
-    return value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    if value.tzinfo is not UTC:
+        value = value.astimezone(UTC)
+    return value.isoformat(timespec="microseconds")[:26] + "Z"
 
 
 def _look_up(table: Mapping[Any, Any], label: str) -> Convert:

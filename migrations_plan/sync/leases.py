@@ -62,6 +62,8 @@ def held(alias: str, name: str, seconds: float) -> Iterator[Held]:
 
 def _take(lease: Held) -> None:
     rows, now = Lease.objects.using(lease.alias), timezone.now()
+    if rows.filter(name=lease.name, until__gte=now).exists():
+        raise _busy(lease)  # the usual case, found out without a write
     until = now + timedelta(seconds=lease.seconds)
     if rows.filter(name=lease.name, until__lt=now).update(holder=lease.holder, until=until):
         return
@@ -69,6 +71,10 @@ def _take(lease: Held) -> None:
         with transaction.atomic(using=lease.alias):
             rows.create(name=lease.name, holder=lease.holder, until=until)
     except IntegrityError:
-        found = rows.filter(name=lease.name).first()
-        who = f"{found.holder} until {found.until:%H:%M:%S} UTC" if found else "another process"
-        raise Busy(f"{lease.name} is being done by {who}.") from None
+        raise _busy(lease) from None
+
+
+def _busy(lease: Held) -> Busy:
+    found = Lease.objects.using(lease.alias).filter(name=lease.name).first()
+    who = f"{found.holder} until {found.until:%H:%M:%S} UTC" if found else "another process"
+    return Busy(f"{lease.name} is being done by {who}.")

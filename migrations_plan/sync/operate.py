@@ -1,5 +1,6 @@
 """The public face of sync, for the commands, the admin, the plan's gates and a program of one's own."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -16,12 +17,16 @@ from migrations_plan.sync.capture import upkeep
 from migrations_plan.sync.capture.triggers import Health
 from migrations_plan.sync.conf import conf, other
 from migrations_plan.sync.documents import form_of
-from migrations_plan.sync.errors import SyncError
+from migrations_plan.sync.errors import Busy, SyncError
 from migrations_plan.sync.messages import Again, Side
 from migrations_plan.sync.models import Capture, Mark, Ownership, ParkedDocument, Verification
 from migrations_plan.sync.sides import directions
 
 LAG_WINDOW = timedelta(minutes=5)
+BUSY_SECONDS = 0.2
+"""How often it is looked whether another process has done with a piece of work."""
+TURN_SECONDS = 1.0
+"""How long a way is relayed before the other one and the backfill have their turn."""
 SHOWN = 20
 """The most findings that are told one by one."""
 
@@ -231,9 +236,22 @@ def start_backfill(name: str, *, anew: bool = False) -> None:
 
 
 def run_backfill(name: str, progress: Callable[[backfill.Pass], None], wait: Callable[[float], None]) -> backfill.Pass:
-    """Mark until everything is; one process at a time."""
+    """Mark until everything is; one process at a time. While another one is at it, tell how far that has come."""
     aggregate = find(name)
-    with leases.held(aggregate.alias, f"backfill {name}", conf().lease_seconds) as lease:
+    while True:
+        try:
+            return _run_backfill(aggregate, progress, wait)
+        except Busy:
+            row = backfill.standing(aggregate)
+            if row is not None:
+                progress(backfill.Pass(marked=row.marked, total=row.total, finished=row.finished_at is not None))
+            wait(BUSY_SECONDS)
+
+
+def _run_backfill(
+    aggregate: Aggregate, progress: Callable[[backfill.Pass], None], wait: Callable[[float], None]
+) -> backfill.Pass:
+    with leases.held(aggregate.alias, f"backfill {aggregate.name}", conf().lease_seconds) as lease:
 
         def watched(done: backfill.Pass) -> None:
             lease.renew()
@@ -242,20 +260,20 @@ def run_backfill(name: str, progress: Callable[[backfill.Pass], None], wait: Cal
         return backfill.run(aggregate, progress=watched, wait=wait)
 
 
-def relay_once(name: str) -> tuple[relaying.Report, ...]:
-    """Send what is due, both ways."""
+def relay_once(name: str, seconds: float = math.inf) -> tuple[relaying.Report, ...]:
+    """Send what is due, each way for no longer than some seconds."""
     aggregate = find(name)
     reports = []
     for number, direction in enumerate(directions(name)):
         with leases.held(aggregate.alias, f"relay {name} {number}", conf().lease_seconds) as lease:
-            reports.append(relaying.relay(aggregate, direction, renew=lease.renew))
+            reports.append(relaying.relay(aggregate, direction, renew=lease.renew, seconds=seconds))
     return tuple(reports)
 
 
 def run_once(name: str) -> Ran:
-    """Send what is due, both ways, and mark the next chunk of a backfill that is under way."""
+    """Send what is due, both ways, and mark the next chunk of a backfill that is under way; nothing waits for long."""
     aggregate = find(name)
-    reports = relay_once(name)
+    reports = relay_once(name, TURN_SECONDS)
     row = backfill.standing(aggregate)
     if row is None or row.finished_at is not None:
         return Ran(reports=reports, backfill=None)

@@ -34,7 +34,11 @@ def establish(aggregate: Aggregate) -> int:
 
 def states(aggregate: Aggregate) -> tuple[BucketState, ...]:
     """Return what this side is to each bucket."""
-    return tuple(_state(row) for row in _rows(aggregate).order_by("bucket"))
+    rows = _rows(aggregate).order_by("bucket").values_list("bucket", "state", "epoch", "backfilled")
+    return tuple(
+        BucketState(bucket=bucket, state=State(state), epoch=epoch, backfilled=backfilled)
+        for bucket, state, epoch, backfilled in rows
+    )
 
 
 def locked_states(aggregate: Aggregate, buckets: Iterable[int]) -> Mapping[int, BucketState]:
@@ -87,7 +91,3 @@ def change(
 
 def _rows(aggregate: Aggregate) -> QuerySet[Ownership]:
     return Ownership.objects.using(aggregate.alias).filter(aggregate=aggregate.name)
-
-
-def _state(row: Ownership) -> BucketState:
-    return BucketState(bucket=row.bucket, state=State(row.state), epoch=row.epoch, backfilled=row.backfilled)

@@ -5,6 +5,7 @@ sent. A relay that dies at any point has done nothing that a second one would no
 """
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -49,18 +50,32 @@ class Report:
         return f"{self.direction}: {told or 'nothing to send'}{away}"
 
 
-def relay(aggregate: Aggregate, direction: Direction, *, renew: Callable[[], None] = lambda: None) -> Report:
-    """Send everything that is due, batch by batch; ``renew`` is called before each."""
+def relay(
+    aggregate: Aggregate,
+    direction: Direction,
+    *,
+    renew: Callable[[], None] = lambda: None,
+    seconds: float = math.inf,
+) -> Report:
+    """Send everything that is due, batch by batch, for no longer than some time; ``renew`` is called before each.
+
+    Where somebody writes all the time there is always something due, so a caller with more to do names a time.
+    """
+    until, limit = monotonic() + seconds, conf().batch_documents
     outcomes: Counter[Outcome] = Counter()
-    waiting, limit = 0, conf().batch_documents
+    waiting, before = 0, None
     try:
         while True:
             renew()
             changes = direction.source.changes(aggregate.name, limit)
-            waiting = changes.waiting
-            if not changes.documents:
+            waiting, versions = changes.waiting, [(one.key, one.gen) for one in changes.documents]
+            # The same ones again: a long transaction holds their marks, so they could not be acknowledged.
+            if not versions or versions == before:
                 break
+            before = versions
             outcomes.update(result.outcome for result in _send(aggregate, direction, changes))
+            if monotonic() >= until:
+                break
     except PeerUnavailable as away:
         logger.warning("%s %s: %s Everything stays marked.", aggregate.name, direction.name, away)
         return Report(
@@ -81,7 +96,7 @@ def relay_for(
     until, idle = monotonic() + seconds, 0
     total: Counter[Outcome] = Counter()
     while True:
-        report = relay(aggregate, direction, renew=renew)
+        report = relay(aggregate, direction, renew=renew, seconds=until - monotonic())
         total.update(report.outcomes)
         idle = 0 if report.sent else idle + 1
         if report.away or monotonic() >= until:

@@ -4,21 +4,25 @@ import logging
 from collections.abc import Callable
 from threading import Event
 from time import monotonic
+from typing import Any
 
-from celery import shared_task
+from celery import Task, shared_task
+from kombu.exceptions import OperationalError
 
 from migrations_plan.sync import backfill, lag, leases, verify
 from migrations_plan.sync.aggregates import Aggregate, declared, find
 from migrations_plan.sync.capture import upkeep
 from migrations_plan.sync.conf import conf
 from migrations_plan.sync.errors import Busy, SyncError
-from migrations_plan.sync.relay import relay_for
+from migrations_plan.sync.relay import Report, relay_for
 from migrations_plan.sync.sides import directions
 
 logger = logging.getLogger("strangler.sync")
 
 RELAY_SECONDS = 3.0
 """A relay stays this long, looking for changes all the time; the beat sends the next one."""
+HINT_SECONDS = 5.0
+"""Older hints are dropped unread, so that they do not pile up where workers are few."""
 WORK_SECONDS = 3.0
 """Backfill and verification give way to other tasks after this."""
 
@@ -29,27 +33,36 @@ def sweep() -> None:
     for aggregate in declared():
         if aggregate.name not in conf().peers or not upkeep.installed(aggregate):
             continue
-        upkeep.mend(aggregate)
+        try:
+            upkeep.mend(aggregate)
+        except SyncError as error:
+            logger.error("%s: %s", aggregate.name, error)
         for way in (0, 1):
-            relay.delay(aggregate.name, way)
+            _hint(relay, aggregate.name, way)
         standing = backfill.standing(aggregate)
         if standing is not None and standing.finished_at is None:
-            work_backfill.delay(aggregate.name)
+            _hint(work_backfill, aggregate.name)
         if verify.unfinished(aggregate):
-            work_verification.delay(aggregate.name)
+            _hint(work_verification, aggregate.name)
 
 
-@shared_task(name="strangler_sync.relay", ignore_result=True)
-def relay(name: str, way: int) -> str:
+@shared_task(name="strangler_sync.relay", ignore_result=True, bind=True)
+def relay(self: "Task[[str, int], str]", name: str, way: int) -> str:
     """Relay one way of an aggregate (0: out of this side, 1: into it) for some seconds, unless somebody does."""
+    done: list[Report] = []
 
     def work(aggregate: Aggregate, renew: Callable[[], None]) -> str:
         report = relay_for(aggregate, directions(name)[way], RELAY_SECONDS, renew=renew, wait=pause)
         if report.away:
             pause(min(report.retry_after, RELAY_SECONDS))
+        else:
+            done.append(report)
         return str(report)
 
-    return _alone(f"relay {name} {way}", name, work)
+    told = _alone(f"relay {name} {way}", name, work)
+    if done:
+        _go_on(self, name, way)
+    return told
 
 
 @shared_task(name="strangler_sync.backfill", ignore_result=True)
@@ -73,8 +86,14 @@ def work_verification(name: str) -> str:
     """Compare ranges of the verification that is under way, for some seconds; several may at once."""
     aggregate, until, done = find(name), monotonic() + WORK_SECONDS, 0
     here, there = (direction.source for direction in directions(name))
-    while monotonic() < until and verify.work_next(aggregate, here, there):
-        done += 1
+    try:
+        while verify.work_next(aggregate, here, there):
+            done += 1
+            if monotonic() >= until:
+                break
+    except SyncError as error:
+        logger.error("verify %s: %s", name, error)
+        return str(error)
     return f"{done} ranges compared"
 
 
@@ -87,6 +106,21 @@ def purge() -> int:
 def pause(seconds: float) -> None:
     """Do nothing for some time."""
     Event().wait(seconds)
+
+
+def _hint(task: "Task[..., Any]", *args: Any) -> None:
+    """Say that there may be work. A hint that nobody takes in time is worth nothing: the next sweep says the same."""
+    task.apply_async(args, expires=HINT_SECONDS)
+
+
+def _go_on(task: "Task[..., Any]", *args: Any) -> None:
+    """Hint at the next stretch of the same work, so that nothing waits for the next sweep."""
+    if task.request.called_directly or task.request.is_eager:
+        return
+    try:
+        _hint(task, *args)
+    except (OSError, OperationalError) as error:
+        logger.warning("%s: the broker is away, the next sweep goes on: %s", task.name, error)
 
 
 def _alone(what: str, name: str, work: Callable[[Aggregate, Callable[[], None]], str]) -> str:

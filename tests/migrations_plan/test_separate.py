@@ -220,12 +220,12 @@ class TestNumbers:
         assert way.oldest_seconds is not None
 
     def test_a_verification_counts_once_it_is_finished(self) -> None:
-        row = Verification.objects.create(aggregate="orders", compared=5, corrupt=1, unresolved=2)
+        row = Verification.objects.create(aggregate="orders", compared=5, corrupt=1, unresolved=2, pending=3)
         assert RouterMeasurements().verification("orders") is None
         row.finished_at = timezone.now()
         row.save()
         assert RouterMeasurements().verification("orders") == Verified(
-            started_at=row.started_at, finished_at=row.finished_at, compared=5, corrupt=1, unresolved=2
+            started_at=row.started_at, finished_at=row.finished_at, compared=5, corrupt=1, unresolved=5
         )
 
     @pytest.mark.parametrize("problem", ["undeclared", "not installed"])

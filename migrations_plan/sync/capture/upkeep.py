@@ -3,7 +3,7 @@
 import logging
 from typing import Any
 
-from django.db import transaction
+from django.db import connections, transaction
 from django.db.models import F
 
 from migrations_plan.sync import backfill, ownership
@@ -14,6 +14,8 @@ from migrations_plan.sync.conf import conf
 from migrations_plan.sync.models import Capture
 
 logger = logging.getLogger("strangler.sync")
+
+LABEL = "strangler_sync"
 
 
 def installed(aggregate: Aggregate) -> bool:
@@ -56,9 +58,25 @@ def mend(aggregate: Aggregate) -> tuple[str, ...]:
         return install.put(aggregate)
 
 
+def before_migrate(sender: Any, using: str, plan: Any, **kwargs: Any) -> None:
+    """Take triggers away on SQLite before migrations that may rebuild their tables; ``after_migrate`` puts them back.
+
+    SQLite renames no table into the place of one that a trigger of another table names, as those of parts do. Who
+    writes meanwhile goes unseen, so everything is marked anew afterwards, also if nothing was rebuilt in the end.
+    """
+    if sender.label != LABEL or connections[using].vendor != "sqlite":
+        return
+    migrated = {migration.app_label for migration, _ in plan}
+    for aggregate in declared():
+        if aggregate.alias != using or not install.tables_exist(aggregate) or not installed(aggregate):
+            continue
+        if migrated & {LABEL, *(rows.model_class._meta.app_label for rows in aggregate.tables)}:
+            install.remove(aggregate)
+
+
 def after_migrate(sender: Any, using: str, **kwargs: Any) -> None:
     """Put triggers back once all migrations have run."""
-    if sender.label != "strangler_sync":
+    if sender.label != LABEL:
         return
     for aggregate in declared():
         if aggregate.alias != using or not install.tables_exist(aggregate):

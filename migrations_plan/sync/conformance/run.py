@@ -1,6 +1,6 @@
 """Run every check, whatever the others found, and leave the side as it was."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from migrations_plan.sync.conformance import access, applying, comparing, owning, sending
@@ -18,11 +18,18 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def run(caller: Caller, samples: tuple[Sample, ...], *, max_body: int) -> Iterator[Finding]:
+def run(
+    caller: Caller, samples: tuple[Sample, ...], *, max_body: int, checks: Sequence[Check] = CHECKS
+) -> Iterator[Finding]:
     """Yield what each check found; raise Failed where the side cannot be asked at all or be left as it was."""
     with _restored(Subject(caller, samples, max_body=max_body)) as subject:
-        for check in CHECKS:
+        for check in checks:
             yield _finding(check, subject)
+
+
+def name_of(check: Check) -> str:
+    """Return how reports call a check."""
+    return check.__name__.replace("_", " ")
 
 
 @contextmanager
@@ -36,7 +43,7 @@ def _restored(subject: Subject) -> Iterator[Subject]:
 
 
 def _finding(check: Check, subject: Subject) -> Finding:
-    name, rule = check.__name__.replace("_", " "), (check.__doc__ or "").strip().splitlines()[0]
+    name, rule = name_of(check), (check.__doc__ or "").strip()
     try:
         check(subject)
     except Failed as failed:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from migrations_plan.sync import operate, tasks
 from migrations_plan.sync.capture import upkeep
 from migrations_plan.sync.local import LocalSide
 from migrations_plan.sync.sides import Direction
@@ -20,3 +21,12 @@ def both(captured: None) -> Direction:
     with as_extracted():
         upkeep.start(OWN)
     return Direction(source=LocalSide("legacy", LEGACY), target=LocalSide("extracted", OWN))
+
+
+@pytest.fixture
+def joined(both: Direction, monkeypatch: pytest.MonkeyPatch) -> Direction:
+    """Let tasks and commands reach both sides in this process; no network is in between."""
+    ways = (both, Direction(source=both.target, target=both.source))
+    for module in (tasks, operate):
+        monkeypatch.setattr(module, "directions", lambda name: ways)
+    return both

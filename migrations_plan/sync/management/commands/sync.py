@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Event
 from time import monotonic
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from migrations_plan.sync import operate, pages
-from migrations_plan.sync.errors import SyncError, UnknownAggregate
+from migrations_plan.sync.errors import Busy, SyncError, UnknownAggregate
 
 REFUSED, USAGE = 1, 2
 
@@ -122,7 +123,8 @@ class Command(BaseCommand):
         if options["repair"] and found.corrupt:
             self._clear_line()
             self._progress(f"{operate.repair(name)} of {found.corrupt} are sent again", passing=False)
-            operate.relay_once(name)
+            with suppress(Busy):  # a worker is at it, and sends them
+                operate.relay_once(name)
             found = operate.run_verification(name, lambda text: self._progress(text))
         self._clear_line()
         self._show(found.as_json(), pages.verification(found))
@@ -142,7 +144,7 @@ class Command(BaseCommand):
                 self._progress(text)
                 said = text
             over = options["seconds"] is not None and monotonic() - started >= options["seconds"]
-            if over or (options["once"] and report.idle):
+            if over or (options["once"] and (report.idle or report.away)):
                 break
             if report.away or report.idle:
                 pause(report.retry_after or 0.05)

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import unquote
 
 from django.core.handlers.wsgi import WSGIRequest
 from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
@@ -16,7 +15,17 @@ from migrations_plan.sync.wire.views import answered
 
 SECRET = "a secret between the two sides, long enough for everybody"
 AUDIENCE = "things-service"
-Canned = Callable[[BaseHTTPRequestHandler], None]
+
+
+class Asked(BaseHTTPRequestHandler):
+    """One request that a test answers as it likes."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    body = b""
+
+
+Canned = Callable[[Asked], None]
 
 
 class QuietHandler(WSGIRequestHandler):
@@ -37,8 +46,9 @@ def served(side: Served) -> Iterator[tuple[Peer, list[Any]]]:
     """Serve a side; the block gets the peer to call, and a list of the connections that were made."""
 
     def application(environ: dict[str, Any], start_response: Any) -> Any:
-        _, _, aggregate, verb = environ["PATH_INFO"].split("/")
-        response = answered(WSGIRequest(environ), unquote(aggregate), verb, side)
+        request = WSGIRequest(environ)
+        _, _, aggregate, verb = request.path_info.split("/")
+        response = answered(request, aggregate, verb, side)
         status = f"{response.status_code} {response.reason_phrase}"
         start_response(status, [*response.items(), ("Content-Length", str(len(response.content)))])
         return [response.content]
@@ -55,11 +65,9 @@ def served(side: Served) -> Iterator[tuple[Peer, list[Any]]]:
 def canned(answer: Canned) -> Iterator[Peer]:
     """Serve nothing but one answer, which may break every rule."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(Asked):
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
+            self.body = self.rfile.read(int(self.headers["Content-Length"]))
             answer(self)
 
         def log_message(self, format: str, *args: Any) -> None:
@@ -74,7 +82,7 @@ def canned(answer: Canned) -> Iterator[Peer]:
 def reply(status: int, body: bytes, **headers: str) -> Canned:
     """Return an answer with this status, body and these headers, ``_`` for ``-``."""
 
-    def answer(handler: BaseHTTPRequestHandler) -> None:
+    def answer(handler: Asked) -> None:
         handler.send_response(status)
         for name, value in headers.items():
             handler.send_header(name.replace("_", "-"), value)
