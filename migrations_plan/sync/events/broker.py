@@ -14,7 +14,7 @@ from kombu.exceptions import KombuError
 from migrations_plan.sync.events.conf import conf
 from migrations_plan.sync.events.envelopes import Envelope
 from migrations_plan.sync.events.errors import BrokerAway
-from migrations_plan.sync.events.topology import ack_queues, direct_topic, event_queues
+from migrations_plan.sync.events.topology import ack_queues, direct_topic, event_queues, queue_name
 
 logger = logging.getLogger("strangler.events")
 
@@ -28,6 +28,10 @@ class Sender(Protocol):
 
     def send(self, envelope: Envelope, to: str | None) -> None:
         """Send an event to everybody who subscribed to its topic, or to one consumer; raise BrokerAway."""
+        ...
+
+    def waiting(self, consumer: str) -> int:
+        """Return how many messages wait for a consumer; raise BrokerAway."""
         ...
 
 
@@ -45,7 +49,7 @@ class CelerySender:
         self._app = app
         self._connection = connection
         self._producer = app.amqp.Producer(connection)
-        self._channel = connection.default_channel
+        self._channel: Any = connection.default_channel  # the stubs do not know what channels have in common
         settings = conf()
         self._exchange = settings.exchange
         for consumer, topics in settings.consumers.items():  # else the broker would drop what nobody waits for yet
@@ -56,6 +60,12 @@ class CelerySender:
         """Send one event."""
         topic = envelope.type if to is None else direct_topic(to)
         self._publish(RECEIVE, [envelope.as_json()], topic)
+
+    def waiting(self, consumer: str) -> int:
+        """Return how many messages nobody has taken out of a consumer's queue yet."""
+        with _broker_errors(self._connection):
+            channel: Any = self._channel
+            return int(channel.queue_declare(queue_name(consumer), passive=True).message_count)
 
     def acknowledge(self, event_ids: Sequence[uuid.UUID], consumer: str, stream: str) -> None:
         """Tell another database's outbox that events have arrived."""

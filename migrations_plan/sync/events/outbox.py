@@ -117,6 +117,15 @@ def give_back(deliveries: Iterable[Delivery], why: str) -> None:
         )
 
 
+def postpone(deliveries: Iterable[Delivery]) -> None:
+    """Let deliveries that were not sent after all be due a while later, as if this time had not been counted."""
+    later = timezone.now() + timedelta(seconds=conf().resend_seconds)
+    for delivery in deliveries:
+        Delivery.objects.using(alias()).filter(pk=delivery.pk, claim=delivery.claim, acked_at=None).update(
+            next_at=later, attempts=F("attempts") - 1
+        )
+
+
 def acknowledge(event_ids: Sequence[uuid.UUID], consumer: str) -> int:
     """Note that a consumer has the events; return how many of them are in this outbox."""
     rows = Delivery.objects.using(alias()).filter(event__event_id__in=event_ids, consumer=consumer)

@@ -16,6 +16,8 @@ from migrations_plan.sync.events.models import Delivery
 logger = logging.getLogger("strangler.events")
 
 BATCH = 200
+BUSY = 200
+"""A consumer before which more messages wait is slow and has lost nothing: sending them again would make it slower."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +45,10 @@ def relay(*, sender: Callable[[], AbstractContextManager[Sender]] = celery_sende
         left = list(claimed)
         try:
             with sender() as open_sender:
-                for group in _by_event(claimed):
+                postponed = _repeats_to_the_busy(open_sender, claimed)
+                outbox.postpone(postponed)
+                left = [delivery for delivery in claimed if delivery not in postponed]
+                for group in _by_event(list(left)):
                     _send(open_sender, group)
                     sent += len(group)
                     del left[: len(group)]
@@ -54,6 +59,13 @@ def relay(*, sender: Callable[[], AbstractContextManager[Sender]] = celery_sende
         if len(claimed) < batch:
             break
     return RelayReport(new=new, sent=sent)
+
+
+def _repeats_to_the_busy(sender: Sender, deliveries: list[Delivery]) -> set[Delivery]:
+    """Return what was sent before to consumers that have not got through what waits for them."""
+    repeats = [delivery for delivery in deliveries if delivery.attempts > 1]
+    busy = {name for name in {delivery.consumer for delivery in repeats} if sender.waiting(name) > BUSY}
+    return {delivery for delivery in repeats if delivery.consumer in busy}
 
 
 def _by_event(deliveries: list[Delivery]) -> Iterator[list[Delivery]]:

@@ -30,7 +30,8 @@ def receive(*message: Any) -> str:
     received = inbox.receive(message[0] if len(message) == 1 else list(message))
     if received.envelope is not None:
         confirm(received.envelope)
-    runs.work()
+    if received.kind == "new":
+        runs.work()
     return received.kind
 
 

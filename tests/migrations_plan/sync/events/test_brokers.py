@@ -14,6 +14,7 @@ from django.db import transaction
 from kombu import Connection
 
 from legacy_shop.accounts.models import LoyaltyBooking
+from legacy_shop.celery import BROKER_FOLDERS
 from legacy_shop.orders.integration import OrderPaid
 from legacy_shop.orders.models import Order
 from migrations_plan.sync.events import broker, outbox, relay, tasks
@@ -51,6 +52,7 @@ class Shop:
         schedule = ["--schedule", str(self.folder / "beat"), "--pool", "threads", "--concurrency", "2"]
         with start_process([*celery, *schedule, "--without-gossip", "--without-mingle"], self.env) as process:
             yield process
+            process.kill()  # one that ends in peace takes five seconds over it
 
 
 @pytest.fixture
@@ -100,6 +102,7 @@ def play(shop: Shop) -> None:
         check(shop, process, 25)
 
 
+@pytest.mark.any_database
 def test_without_a_server(embedded: Shop) -> None:
     play(embedded)
 
@@ -138,11 +141,24 @@ class TestTheSender:
         app.conf.broker_transport_options = {"confirm_publish": True}
         tell(1, 2, 3)
         assert relay.relay().sent == 3
+        with broker.celery_sender() as sender:
+            assert sender.waiting(name) == 3
         with Connection(rabbitmq_url) as connection:
             waiting = connection.default_channel.queue_declare(queue_name(name), passive=True).message_count
             connection.default_channel.queue_delete(queue_name(name))
             connection.default_channel.exchange_delete(f"{name}.events")
         assert waiting == 3
+
+    @pytest.mark.django_db
+    @pytest.mark.usefixtures("world")
+    def test_the_embedded_broker_tells_how_many_wait(self, app: Celery, name: str, tmp_path: Path) -> None:
+        app.conf.broker_url = "embedded://"
+        folders = dict.fromkeys(BROKER_FOLDERS, str(tmp_path))
+        app.conf.broker_transport_options = folders
+        tell(1, 2, 3)
+        assert relay.relay().sent == 3
+        with broker.celery_sender() as sender:
+            assert (sender.waiting(name), sender.waiting("nobody")) == (3, 0)
 
     @pytest.mark.broker
     @pytest.mark.django_db

@@ -15,7 +15,7 @@ from migrations_plan.sync.events import outbox
 from migrations_plan.sync.events.api import BrokerAway, NotInTransaction, publish
 from migrations_plan.sync.events.envelopes import Envelope
 from migrations_plan.sync.events.models import Delivery, OutboxEvent
-from migrations_plan.sync.events.relay import relay
+from migrations_plan.sync.events.relay import BUSY, relay
 from tests.migrations_plan.sync.events.conftest import Happened, World, tell
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("world")]
@@ -27,11 +27,16 @@ class Wire:
     def __init__(self) -> None:
         self.sent: list[tuple[Envelope, str | None]] = []
         self.room = 1000
+        self.untaken: dict[str, int] = {}
+        """How many messages wait for a consumer."""
 
     def send(self, envelope: Envelope, to: str | None) -> None:
         if len(self.sent) >= self.room:
             raise BrokerAway("The broker cannot be reached: closed.")
         self.sent.append((envelope, to))
+
+    def waiting(self, consumer: str) -> int:
+        return self.untaken.get(consumer, 0)
 
     @contextmanager
     def open(self) -> Iterator["Wire"]:
@@ -162,6 +167,24 @@ class TestRelay:
             pass_once(wire)
             waits.append(round((Delivery.objects.get().next_at - timezone.now()).total_seconds()))
         assert waits == [10, 20, 40, 80, 160, 300, 300, 300]
+
+    def test_nothing_is_repeated_to_a_consumer_that_is_only_slow(self, wire: Wire, settings: Any) -> None:
+        both = {"shop": ["orders.#"], "books": ["orders.#"]}
+        settings.STRANGLER_EVENTS = {**settings.STRANGLER_EVENTS, "CONSUMERS": both}
+        tell(1)
+        pass_once(wire)
+        wire.untaken["shop"] = BUSY + 1
+        tell(2)
+        make_due()
+        pass_once(wire)
+        assert [(envelope.sequence, to) for envelope, to in wire.sent] == [(1, None), (1, "books"), (2, None)]
+        postponed = Delivery.objects.get(consumer="shop", event__sequence=1)
+        assert postponed.attempts == 1
+        assert postponed.next_at > timezone.now() + timedelta(seconds=8)
+        wire.untaken["shop"] = BUSY
+        Delivery.objects.filter(pk=postponed.pk).update(next_at=timezone.now())
+        pass_once(wire)
+        assert [(envelope.sequence, to) for envelope, to in wire.sent][3:] == [(1, "shop")]
 
     def test_while_the_broker_is_away_everything_stays_due(self, wire: Wire, caplog: Any) -> None:
         tell(*range(5))
