@@ -5,7 +5,9 @@ import sys
 import time
 from pathlib import Path
 
-from demo import cast, checks, evidence, report, tables
+import psycopg
+
+from demo import cast, checks, evidence, homes, report, tables
 from demo.broker import Broker
 from demo.operator import AdminPages, OperatorError, Switches, Terminal
 from demo.records import Log
@@ -48,7 +50,17 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--port-base", type=int, default=DEFAULT_PORT_BASE, help=f"the shop's port (default {DEFAULT_PORT_BASE})"
     )
-    return parser.parse_args(arguments)
+    parser.add_argument(
+        "--own-database",
+        default="",
+        metavar="URL",
+        help="an empty PostgreSQL database for the service's own store, of which the user is a superuser "
+        "(default: an SQLite file)",
+    )
+    options = parser.parse_args(arguments)
+    if options.own_database and not options.own_database.startswith(("postgresql://", "postgres://")):
+        parser.error("--own-database takes postgresql://user:password@host:5432/name")
+    return options
 
 
 def main() -> int:
@@ -58,10 +70,12 @@ def main() -> int:
         print(f"demo: {options.data} is no file. --data takes a purchase history in the CDNOW format.", file=sys.stderr)
         return 2
     suffix = "" if options.port_base == DEFAULT_PORT_BASE else f"-{options.port_base}"
-    site = Site(directory=ROOT / "var" / f"demo{suffix}", port_base=options.port_base)
+    site = Site(directory=ROOT / "var" / f"demo{suffix}", port_base=options.port_base, own_url=options.own_database)
     try:
         check_ports(site.ports)
+        check_own_database(site)
         with fresh_directory(site.directory), running_stack(site) as stack:
+            site.write_settings()
             return play(options, site, stack)
     except (StackError, OperatorError, WaitedTooLong) as error:
         print(f"\ndemo: {error}\nThe logs are in {site.directory}.", file=sys.stderr)
@@ -92,6 +106,18 @@ def play(options: argparse.Namespace, site: Site, stack: Stack) -> int:
     run.traffic.think_seconds = SLOW_THINKING
     run.traffic.start()
     return stay(site, stack, run)
+
+
+def check_own_database(site: Site) -> None:
+    """Raise StackError if the database that was given for the service's own store holds anything."""
+    if not site.own_url:
+        return
+    try:
+        there = homes.tables_of(site.own_url)
+    except psycopg.OperationalError as error:
+        raise StackError(f"The database given with --own-database cannot be had: {error}") from error
+    if there:
+        raise StackError(f"The database given with --own-database holds {there} tables. Give one that is empty.")
 
 
 def set_up(options: argparse.Namespace, site: Site, stack: Stack, progress: report.Progress) -> None:
@@ -188,7 +214,8 @@ def places(site: Site) -> str:
             report.table("Running", ("what", "where"), rows),
             f"  log in as {ADMIN_NAME} with {ADMIN_PASSWORD}; customers as customer00001 with {cast.PASSWORD}",
             f"  logs and database: {site.directory}",
-            f"  commands: {site.shell_prefix()} manage.py phase status",
+            f"  commands: {site.shell('manage.py phase status')}",
+            f"            {site.shell('manage.py sync status orders')}",
             "  Ctrl-C ends everything",
         ]
     )

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from demo import event_tables, mails, separation, tables
+from demo import event_tables, mails, tables
 from demo.checks import Booking, Evidence
 from demo.documents import Document
 from demo.effects import Effects
@@ -44,10 +44,6 @@ def settle(run: Run) -> None:
         return seen == before
 
     until(flushed, seconds=run.deadline.left(20), what="the router has written its counts", pause=2.5)
-    try:
-        separation.conclude(run)
-    except WaitedTooLong as error:
-        run.problem(str(error))
 
 
 def _events_at_rest(run: Run) -> bool:

@@ -123,6 +123,13 @@ def home_of(url: str) -> Home:
     return PostgresHome(url)
 
 
+def tables_of(url: str) -> int:
+    """Return how many tables a PostgreSQL database holds."""
+    with PostgresHome(url).reading() as connection:
+        (row,) = connection.execute("SELECT COUNT(*) AS n FROM information_schema.tables WHERE table_schema = 'public'")
+        return int(row["n"])
+
+
 # --- reading --------------------------------------------------------------------------------------------------
 def shop_orders(connection: Connection, ids: Collection[int] | None = None) -> Orders:
     """Return the shop's orders, all of them or those with some ids."""

@@ -7,7 +7,7 @@ from functools import partial
 from demo.operator import NO, YES
 from demo.records import now
 from demo.run import REACTION, READS, Run, enough
-from demo.separation import corruption, cut_off, second_shadow, sync
+from demo.separation import corruption, cut_off, second_shadow, sync, two_homes
 from demo.sides import EXTRACTED, LEGACY, steady
 from demo.trouble import broker_away, twice_and_late, worker_killed
 
@@ -222,14 +222,12 @@ ACTS: Sequence[Act] = (
     Act(name="broker", title="the message broker is away for a while", play=broker_away),
     Act(name="worker", title="kill -9 of the Celery worker with messages in its hands", play=worker_killed),
     Act(name="provider", title="the payment provider is slow, fails, answers late", play=provider),
+    Act(name="rollback", title="everything goes back to the monolith", play=rollback),
+    Act(name="again", title="and forward again, gate by gate", play=forward_again),
     Act(name="sync", title="every order gets a second home, in the service's own store", play=sync),
     Act(name="corruption", title="orders are corrupted by SQL in both homes, found and mended", play=corruption),
     Act(name="second shadow", title="reads are compared with the service's own store", play=second_shadow),
-    Act(name="rollback", title="everything goes back to the monolith", play=rollback),
-    Act(name="again", title="and forward again, gate by gate", play=forward_again),
-    Act(
-        name="cut off",
-        title="sync from the beginning; kill -9 of the service's own store, then of the worker",
-        play=cut_off,
-    ),
+    Act(name="cut off", title="kill -9 of the service's own store, then of the worker", play=cut_off),
+    Act(name="two homes", title="customers sleep for a moment; both homes are compared row by row", play=two_homes),
+    Act(name="home", title="everything goes back to the monolith for good", play=rollback),
 )

@@ -19,11 +19,13 @@ from demo.sync_tables import Backfilled
 SETTLED_SECONDS = 1.0
 """A change that has waited so long is behind, not on its way."""
 SHOWN_SECONDS = 0.5
+LOOK_SECONDS = 0.3
+"""Between two looks at orders that are apart."""
 COMPARED = 160
 
 
 # --- what several acts do --------------------------------------------------------------------------------------
-def backfill(run: Run) -> None:
+def watch_backfill(run: Run) -> None:
     """Show how far the backfill is, until everything that was there has been marked and sent."""
     begun, shown = now(), 0.0
 
@@ -52,7 +54,7 @@ def apart(run: Run, seconds: float = 8.0) -> dict[int, str]:
     found = homes.compare(run.shop, run.own)
     begun = now()
     while found and now() - begun < seconds:
-        time.sleep(0.3)
+        time.sleep(LOOK_SECONDS)
         found = homes.compare(run.shop, run.own, list(found))
     return found
 
@@ -82,7 +84,7 @@ def _standing(run: Run) -> tuple[Backfilled, int]:
 def sync(run: Run) -> None:
     """Give the orders a second home, and measure how far it is behind."""
     run.phase("advance", "orders", "--to", "separate.sync", "--wait", "60", "--reason", "demo")
-    backfill(run)
+    watch_backfill(run)
     begun = datetime.now(UTC)
     steady(run, reads=100, writes=100, requests=150, orders=20)
     until = datetime.fromtimestamp(time.time() - SETTLED_SECONDS, UTC)
@@ -103,8 +105,7 @@ def corruption(run: Run) -> None:
     seen = _seen(run, shown)
     found = verify(run)
     repaired = verify(run, "--repair")
-    again = verify(run)
-    done = Corruption(planted=planted, seen=seen, found=found, repaired=repaired, again=again, left=apart(run))
+    done = Corruption(planted=planted, seen=seen, found=found, repaired=repaired, left=apart(run))
     run.synced = replace(run.synced, corruption=done)
     run.note(f"{len(planted)} orders corrupted, {len(found.kinds)} found, {done.mended} mended")
 
@@ -120,13 +121,13 @@ def second_shadow(run: Run) -> None:
 
 
 def cut_off(run: Run) -> None:
-    """Sync once more from the beginning; kill the service's own store meanwhile, then the worker: only delay."""
-    run.phase("advance", "orders", "--to", "separate.sync", "--wait", "60", "--reason", "demo, again")
-    with _killed(run, "orders-own", "the service on its own store"):
-        run.wait(enough(run, len(run.log), requests=60, orders=8), seconds=40, what="customers order without it")
-    backfill(run)
-    with _killed(run, "celery", "the worker"):
-        run.wait(enough(run, len(run.log), requests=60, orders=8), seconds=40, what="customers order without it")
+    """Go a step back, where nothing is compared; kill the service's own store, then the worker: only delay."""
+    run.phase("rollback", "orders", "--to", "separate.sync", "--reason", "demo")
+    for name, who in (("orders-own", "the service on its own store"), ("celery-sync", "the worker")):
+        with _killed(run, name, who):
+            run.wait(
+                enough(run, len(run.log), requests=60, orders=8), seconds=40, what=f"customers order without {who}"
+            )
     _no_difference(run, apart(run), "after both were killed")
 
 
@@ -145,20 +146,22 @@ def _killed(run: Run, name: str, who: str) -> Iterator[None]:
     run.note(f"{who} was dead for {seconds:.1f} s, {waited} orders waited and arrived within {gone.caught_up:.1f} s")
 
 
-def conclude(run: Run) -> None:
-    """Compare both homes for the last time, once nothing changes any more."""
+def two_homes(run: Run) -> None:
+    """Compare both homes while nobody orders; what the demo reads itself and what the toolkit says have to agree."""
+    run.traffic.stop()
 
     def quiet() -> bool:
         run.stack.check_alive()
         return _standing(run)[1] == 0
 
     run.wait(quiet, seconds=60, what="every order has reached the service's own store")
-    found = verify(run)
+    found, different = verify(run), apart(run)
     shop, own = homes.counts(run.shop, run.own)
     with run.shop.reading() as here, run.own.reading() as there:
         refused = sync_tables.refused(here, there)
-    last = Homes(shop=shop, own=own, differences=homes.compare(run.shop, run.own), verification=found, refused=refused)
-    run.synced = replace(run.synced, homes=last, shadowed=_shadowed(run))
+    last = Homes(shop=shop, own=own, differences=different, verification=found, refused=refused)
+    run.synced = replace(run.synced, homes=last)
+    run.traffic.start()
 
 
 def _seen(run: Run, ids: Collection[int]) -> dict[int, str]:

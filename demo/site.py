@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shlex
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,6 +81,12 @@ class Site:
             **{name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")},
             "PYTHONUNBUFFERED": "1",
             "PYTHONDONTWRITEBYTECODE": "1",
+            **self.settings(),
+        }
+
+    def settings(self) -> dict[str, str]:
+        """Return what makes a process one of this site."""
+        return {
             "DJANGO_SETTINGS_MODULE": "legacy_shop.settings",
             "SHOP_VAR": str(self.directory),
             "SHOP_SECRET_KEY": self.shop_secret,
@@ -102,10 +109,21 @@ class Site:
             "SHOP_EVENTS_LEASE_SECONDS": "10",
         }
 
-    def shell_prefix(self) -> str:
-        """Return what a person types in front of manage.py to mean this site."""
-        python = os.path.relpath(sys.executable, ROOT)
-        return f"SHOP_VAR={os.path.relpath(self.directory, ROOT)} ORDERS_SHARED_URL={self.url('orders')} {python}"
+    @property
+    def settings_file(self) -> Path:
+        """Where the settings are for a person's shell."""
+        return self.directory / "environment"
+
+    def write_settings(self) -> None:
+        """Write the settings down, for our own eyes only: secrets are among them."""
+        lines = [f"{name}={shlex.quote(value)}\n" for name, value in self.settings().items()]
+        self.settings_file.touch(mode=0o600)
+        self.settings_file.write_text("".join(lines))
+
+    def shell(self, command: str) -> str:
+        """Return what a person types to run a command of this site."""
+        python, settings = os.path.relpath(sys.executable, ROOT), os.path.relpath(self.settings_file, ROOT)
+        return f"(set -a; . {shlex.quote(settings)}; {python} {command})"
 
     def manage(self, *arguments: str) -> tuple[str, ...]:
         """Return the command line of one of the shop's management commands."""

@@ -23,8 +23,8 @@ KEEP_ALIVE = "75"
 """Seconds a server keeps an idle connection: longer than any pool in front of it does."""
 READY_SECONDS = 40.0
 TAIL_LINES = 25
-WORKER_THREADS = 4
-"""Two are busy with the relay nearly all the time, one more with a backfill or a comparison."""
+SYNC_THREADS = 4
+"""Two are busy with the relay nearly all the time, one with a backfill or a comparison, one looks after them."""
 OWN_STORE = {"DJANGO_SETTINGS_MODULE": "extracted.orders.settings", "ORDERS_STORE": "own", "ORDERS_FAULTS": "0"}
 """What makes a process one of the orders service on data of its own; it is never broken on purpose but killed."""
 SUPERVISOR_PAUSE = 2.0
@@ -58,11 +58,18 @@ def gunicorn(application: str, port: int, *, workers: int, threads: int) -> tupl
     )
 
 
+def celery(name: str, queues: str, *more: str, threads: int) -> tuple[str, ...]:
+    """Return the command line of a worker that takes some queues."""
+    return (
+        *(sys.executable, "-m", "celery", "-A", "legacy_shop.celery", "worker", "--hostname", f"{name}@%h"),
+        *("--queues", queues, "--pool", "threads", "--concurrency", str(threads), "--loglevel", "info", *more),
+    )
+
+
 def programs(site: Site) -> tuple[Program, ...]:
     """Return everything the demo runs, in the order it has to come up."""
     ports = site.ports
-    celery = (sys.executable, "-m", "celery", "-A", "legacy_shop.celery", "worker", "--beat")
-    schedule = ("--schedule", str(site.directory / "celerybeat-schedule"), "--loglevel", "info")
+    schedule = ("--beat", "--schedule", str(site.directory / "celerybeat-schedule"))
     provider = (sys.executable, "-m", "demo.provider", "--port", str(ports["provider"]), "--ledger", str(site.ledger))
     return (
         Program(name="provider", command=provider, health="/health"),
@@ -91,9 +98,10 @@ def programs(site: Site) -> tuple[Program, ...]:
         ),
         Program(
             name="celery",
-            command=(*celery, *schedule, "--pool", "threads", "--concurrency", str(WORKER_THREADS)),
+            command=celery("main", "celery,events.shop", *schedule, threads=3),
             ready_text="ready.",
         ),
+        Program(name="celery-sync", command=celery("sync", "sync", threads=SYNC_THREADS), ready_text="ready."),
     )
 
 

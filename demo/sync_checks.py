@@ -22,6 +22,9 @@ class Found:
         """Whether everything was compared and nothing differs."""
         return bool(self.compared) and not self.kinds and not self.unresolved
 
+    def __str__(self) -> str:
+        return f"{len(self.kinds)} of {self.compared} differ, {self.unresolved} could not be told"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Corruption:
@@ -32,16 +35,14 @@ class Corruption:
     """What the demo's own comparison of the rows found."""
     found: Found = field(default_factory=Found)
     repaired: Found = field(default_factory=Found)
-    """What the command that repairs said in the end."""
-    again: Found = field(default_factory=Found)
-    """What the next comparison said."""
+    """What the command that repairs said in the end, when it had compared once more."""
     left: Mapping[int, str] = field(default_factory=dict)
     """What the demo's own comparison still found after the repair."""
 
     @property
     def mended(self) -> int:
         """How many of them are right again."""
-        bad = {str(order_id) for order_id in self.left} | set(self.again.kinds)
+        bad = {str(order_id) for order_id in self.left} | set(self.repaired.kinds)
         return sum(1 for one in self.planted if str(one.order_id) in self.found.kinds and str(one.order_id) not in bad)
 
 
@@ -137,7 +138,7 @@ def unequal(synced: Synced) -> list[str]:
     if homes.shop != homes.own:
         wrong.append(f"{homes.shop} orders in the shop, {homes.own} in the service's store")
     if not said.clean:
-        wrong.append(f"sync verify: {len(said.kinds)} of {said.compared} differ, {said.unresolved} could not be told")
+        wrong.append(f"sync verify: {said}")
     if homes.refused:
         wrong.append(f"{homes.refused} changes were not accepted")
     if synced.shadowed.wrong:
@@ -163,9 +164,8 @@ def not_mended(synced: Synced) -> list[str]:
     shown = {one.order_id for one in done.planted if one.shows}
     wrong += [f"the rows of order {one} differ in one count and not in the other" for one in shown ^ done.seen.keys()]
     wrong += [f"order {one} {what}, after the repair" for one, what in done.left.items()]
-    for name, said in (("repair", done.repaired), ("the next verify", done.again)):
-        if done.planted and not said.clean:
-            wrong.append(f"{name}: {len(said.kinds)} of {said.compared} differ, {said.unresolved} could not be told")
+    if done.planted and not done.repaired.clean:
+        wrong.append(f"after the repair: {done.repaired}")
     return wrong
 
 

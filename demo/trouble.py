@@ -22,7 +22,7 @@ def broker_away(run: Run) -> None:
     """Take the broker away under write traffic and give it back; what was published meanwhile arrives late."""
     index, begun = len(run.log), now()
     ordered = enough(run, index, requests=60, orders=8)
-    with run.stack.supervised("celery") as starts:
+    with run.stack.supervised("celery") as starts, run.stack.supervised("celery-sync"):
         run.broker.go_away()
         try:
             run.wait(lambda: now() - begun > OUTAGE_SECONDS and ordered(), seconds=40, what="orders without a broker")
@@ -32,7 +32,7 @@ def broker_away(run: Run) -> None:
         orders = sum(1 for record in run.log.since(index) if record.action == "order" and record.status == 201)
         run.troubles = replace(run.troubles, outages=(*run.troubles.outages, Outage(seconds=seconds, orders=orders)))
     back, (waiting, newest) = now(), _waiting(run)
-    run.wait(partial(_arrived, run, newest), seconds=60, what="the events of the time without a broker have arrived")
+    run.wait(partial(_arrived, run, newest), seconds=90, what="the events of the time without a broker have arrived")
     run.note(
         f"{orders} orders in {seconds:.1f} s without a broker, {waiting} events waited for it and arrived within "
         f"{now() - back:.1f} s; the worker was started again {len(starts)} times"

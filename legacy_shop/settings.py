@@ -123,6 +123,7 @@ STRANGLER = {
             },
         },
     },
+    "SHADOW": {"LAG_SECONDS": 3.0},  # more than the plan lets sync be behind
     "DEBUG_HEADERS": environment.flag("STRANGLER_DEBUG_HEADERS", default=False),
 }
 STRANGLER_IDEMPOTENCY = {"HOLDER": "legacy"}
@@ -151,8 +152,12 @@ PAYMENT_PROVIDER_TIMEOUT = float(os.environ.get("PAYMENT_PROVIDER_TIMEOUT", "2.0
 # --- Celery ------------------------------------------------------------------------------------------------
 CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL", "embedded://")
 CELERY_TASK_ACKS_LATE = True
-CELERY_TASK_QUEUES = [Queue("celery"), *event_queues("shop", EVENT_TOPICS)]
+SYNC_QUEUE = "sync"  # of its own, so that a worker of its own may take it: a relay stays for seconds
+CELERY_TASK_QUEUES = [Queue("celery"), Queue(SYNC_QUEUE), *event_queues("shop", EVENT_TOPICS)]
+CELERY_TASK_ROUTES = {"strangler_sync.*": {"queue": SYNC_QUEUE}}
 CELERY_TASK_IGNORE_RESULT = True
+# After a lost connection Celery would set the prefetch count from the threads that end tasks, and may hang for ever.
+CELERY_WORKER_ENABLE_PREFETCH_COUNT_REDUCTION = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 if CELERY_BROKER_URL.startswith("amqp"):

@@ -23,8 +23,11 @@ from demo.checks import (
 from demo.documents import Document
 from demo.effects import EffectFloors, Effects
 from demo.event_tables import EventTally
+from demo.homes import ONLY_OWN, ONLY_SHOP
 from demo.mails import Mail
+from demo.sync_checks import Corruption, SyncFloors
 from demo.tables import Attempt, Fate
+from tests.demo.test_sync_checks import PLANTED, sound_homes
 
 PAID = "demo-1-1"
 CANCELLED = "demo-1-2"
@@ -92,11 +95,13 @@ def sound() -> Evidence:
         ambiguous=1,
         fallbacks=1,
         effects=Effects(fates=(FATE,), mails=(MAIL,), points=(), balances={}, events=EventTally()),
+        synced=sound_homes(),
     )
 
 
 NO_FLOORS = EffectFloors(**dict.fromkeys((field.name for field in fields(EffectFloors)), 0))
-FLOORS = Floors(orders=3, effects=NO_FLOORS)
+NO_SYNC = SyncFloors(**dict.fromkeys((field.name for field in fields(SyncFloors)), 0))
+FLOORS = Floors(orders=3, effects=NO_FLOORS, synced=NO_SYNC)
 
 
 def failed(evidence: Evidence) -> dict[str, Check]:
@@ -129,6 +134,12 @@ def other_address(evidence: Evidence) -> Evidence:
 
 def followed_by(**changes: Any) -> Callable[[Evidence], Evidence]:
     return lambda evidence: replace(evidence, effects=replace(evidence.effects, **changes))
+
+
+def apart(**changes: Any) -> Callable[[Evidence], Evidence]:
+    return lambda evidence: replace(
+        evidence, synced=replace(evidence.synced, homes=replace(evidence.synced.homes, **changes))
+    )
 
 
 def unpaid_again(evidence: Evidence) -> Evidence:
@@ -164,6 +175,11 @@ def unpaid_again(evidence: Evidence) -> Evidence:
         (lambda e: replace(e, bookings=e.bookings[:2]), "no order was charged twice"),
         (lambda e: replace(e, stock_after={1: 99}), "no piece of stock appeared or vanished"),
         (lambda e: replace(e, stock_after={}), "no piece of stock appeared or vanished"),
+        (apart(differences={7: ONLY_SHOP}), "both homes hold the same orders"),
+        (
+            lambda e: replace(e, synced=replace(e.synced, corruption=Corruption(planted=PLANTED))),
+            "what was corrupted was found, nothing else was, and all is mended",
+        ),
     ],
 )
 def test_planted_fault_is_found(sound: Evidence, plant: Callable[[Evidence], Evidence], rule: str) -> None:
@@ -198,8 +214,14 @@ def test_last_line_counts_what_followed_from_orders(sound: Evidence) -> None:
     assert len(mismatched_altogether(followed_by(balances={2: 5})(sound))) == 1
 
 
+def test_last_line_counts_what_is_not_the_same_in_both_homes(sound: Evidence) -> None:
+    found = apart(differences={7: ONLY_SHOP, 8: ONLY_OWN, 9: "total is 1 in the shop and 2 at the service"})(sound)
+    assert [len(find(found)) for find in (lost_altogether, duplicated_altogether, mismatched_altogether)] == [1, 1, 1]
+
+
 def test_floors_are_those_the_demo_promises() -> None:
     assert Floors() == Floors(requests=2000, orders=200, comparisons=500, breakers_opened=1, breakers_closed=1)
+    assert Floors().synced == SyncFloors(orders=500, delays=50, planted=6, shadowed=150, standstills=2, waited=5)
     assert (Floors().ambiguous, Floors().fallbacks) == (1, 1)
     assert Floors().effects == EffectFloors(mails=300, bookings=100, mails_of_service=50, pages_by_service=5)
     assert (Floors().effects.duplicates, Floors().effects.late, Floors().effects.messages_lost) == (10, 10, 1)

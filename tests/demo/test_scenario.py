@@ -9,8 +9,9 @@ from demo.cast import BANDS, choose
 from demo.checks import Check
 from demo.records import Log, Record, by_side, percentile
 from demo.report import last_line, verdicts
-from demo.scenario import ACTS, due_side, fell_back
+from demo.scenario import ACTS
 from demo.shopping import MIX
+from demo.sides import due_side, fell_back
 from demo.tables import Person
 from demo.traffic import Traffic
 from demo.waiting import until
@@ -59,6 +60,19 @@ def test_story_goes_there_and_back_and_there_again() -> None:
     assert len(set(names)) == len(names)
 
 
+def test_orders_get_a_second_home_once_evidence_is_fresh_and_all_ends_in_the_monolith() -> None:
+    names = [act.name for act in ACTS]
+    assert names[names.index("again") :] == [
+        "again",
+        "sync",
+        "corruption",
+        "second shadow",
+        "cut off",
+        "two homes",
+        "home",
+    ]
+
+
 def test_mix_is_out_of_a_hundred() -> None:
     assert sum(weight for _, weight in MIX) == 100
 
@@ -87,8 +101,8 @@ def test_log_forgets_in_the_long_run() -> None:
 
 
 def test_last_line_is_what_scripts_read() -> None:
-    line = last_line(requests=2345, failed=0, lost=0, duplicated=0, mismatched=0, mails=900, bookings=300)
-    assert line == "demo: requests=2345 failed=0 lost=0 duplicated=0 mismatched=0 mails=900 bookings=300"
+    line = last_line(requests=2345, failed=0, lost=0, duplicated=0, mismatched=0, mails=900, synced=3500)
+    assert line == "demo: requests=2345 failed=0 lost=0 duplicated=0 mismatched=0 mails=900 synced=3500"
 
 
 def test_failed_check_is_shown_with_what_was_found() -> None:

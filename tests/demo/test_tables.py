@@ -21,6 +21,7 @@ from legacy_shop.orders.documents import order_document
 from legacy_shop.orders.models import Order
 print(json.dumps(order_document(Order.objects.get(note="demo-1-1"))))
 """
+COUNTED = {"at": "2026-01-02 03:04:05", "process": "p", "cause": "", "histogram": "{}", "store": ""}
 KEY = "0123456789abcdef0123456789abcdef"
 
 
@@ -46,8 +47,10 @@ def shop(small_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         db.execute("UPDATE accounts_profile SET loyalty_points = 9 WHERE user_id = 3")
         for side, outcome, count in (("extracted", "ok", 3), ("extracted", "replayed", 1), ("legacy", "ok", 2)):
             seam = {"service": "orders", "route": "seam:place", "kind": "write", "side": side, "outcome": outcome}
-            row = {**seam, "at": "2026-01-02 03:04:05", "process": "p", "cause": "", "histogram": "{}", "count": count}
-            insert(db, "router_trafficcount", **row)
+            insert(db, "router_trafficcount", **COUNTED, **seam, count=count)
+        for store, outcome, count in (("own", "match", 5), ("own", "error", 1), ("shared", "match", 7)):
+            seen = {"service": "orders", "route": "list", "kind": "read", "side": "shadow", "outcome": outcome}
+            insert(db, "router_trafficcount", **{**COUNTED, "store": store}, **seen, count=count)
     return path
 
 
@@ -104,6 +107,11 @@ def test_points_are_the_bookings_and_the_profiles_say_their_own(connection: sqli
 def test_orders_of_the_pages_are_counted_by_side(connection: sqlite3.Connection) -> None:
     assert tables.placed_by_pages(connection) == {"extracted": 4, "legacy": 2}
     assert tables.traffic_counts(connection)[("write", "extracted", "ok")] == 3
+
+
+def test_comparisons_are_counted_by_store(connection: sqlite3.Connection) -> None:
+    assert tables.comparisons(connection, "own") == {"match": 5, "error": 1}
+    assert tables.comparisons(connection, "shared") == {"match": 7}
 
 
 def test_quiet_shop_has_no_claims_and_no_breakers(connection: sqlite3.Connection) -> None:

@@ -1,0 +1,76 @@
+"""What acts about two homes read, under traffic that never stands still."""
+
+import json
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from demo import homes, separation
+from demo.operator import OperatorError, Terminal
+from demo.separation import apart, read_verification
+from demo.site import Site
+from demo.sync_checks import Found
+
+VERIFIED = {
+    "aggregate": "orders",
+    "compared": 600,
+    "corrupt": 1,
+    "unresolved": 2,
+    "findings": [{"key": "3", "kind": "changed", "detail": "owner: version 1, abc; replica: version 1, def"}],
+}
+
+
+def test_a_verification_is_read() -> None:
+    assert read_verification(json.dumps(VERIFIED)) == Found(compared=600, kinds={"3": "changed"}, unresolved=2)
+
+
+@pytest.mark.parametrize("printed", ["", '{"done": false, "error": "Busy", "detail": "somebody else is at it"}'])
+def test_a_verification_that_was_refused_is_not_clean(printed: str) -> None:
+    assert not read_verification(printed).clean
+
+
+@pytest.fixture
+def moving(monkeypatch: pytest.MonkeyPatch) -> list[dict[int, str]]:
+    """What one look after the other finds; the last one again and again."""
+    looks: list[dict[int, str]] = []
+
+    def compare(shop: Any, own: Any, ids: list[int] | None = None) -> dict[int, str]:
+        found = looks.pop(0) if len(looks) > 1 else looks[0]
+        return {one: what for one, what in found.items() if ids is None or one in ids}
+
+    monkeypatch.setattr(homes, "compare", compare)
+    monkeypatch.setattr(separation, "LOOK_SECONDS", 0.0)
+    return looks
+
+
+def test_what_is_on_its_way_is_not_apart(moving: list[dict[int, str]]) -> None:
+    moving += [{3: "differs", 4: "differs"}, {4: "differs", 5: "differs"}, {5: "differs"}]
+    assert apart(SimpleNamespace(shop=None, own=None), seconds=5) == {}  # type: ignore[arg-type]
+
+
+def test_what_stays_apart_is(moving: list[dict[int, str]]) -> None:
+    moving += [{3: "differs", 4: "differs"}, {4: "differs"}]
+    assert apart(SimpleNamespace(shop=None, own=None), seconds=0.05) == {4: "differs"}  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    def refused(command: Any, **given: Any) -> Any:
+        return subprocess.CompletedProcess(command, 1, stdout=json.dumps(VERIFIED), stderr="orders differ\n")
+
+    monkeypatch.setattr(subprocess, "run", refused)
+    return Terminal(Site(directory=tmp_path))
+
+
+def test_a_command_that_may_be_refused_says_why(terminal: Terminal) -> None:
+    done = terminal.attempt("sync", "verify", "orders", seconds=1)
+    assert (done.returncode, json.loads(done.stdout)) == (1, VERIFIED)
+    assert "$ manage.py sync verify orders   # exit 1" in terminal.log_path.read_text()
+
+
+def test_a_command_that_must_not_fail_raises(terminal: Terminal) -> None:
+    with pytest.raises(OperatorError, match=r"exit code 1.*orders differ"):
+        terminal.run("sync", "verify", "orders", seconds=1)
