@@ -2,9 +2,11 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from time import monotonic
 
 from django.db import transaction
 from django.db.models import F, Sum
@@ -15,6 +17,7 @@ from migrations_plan.sync.models import Lag
 BINS_PER_DOUBLING = 12
 """So a percentile is known to within 6 %."""
 KEEP = timedelta(days=2)
+WRITE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +27,37 @@ class Percentiles:
     samples: int = 0
     p50: float | None = None
     p99: float | None = None
+
+
+class Recorder:
+    """The lags of one direction, written down together every second: each time is a commit."""
+
+    def __init__(self, alias: str, aggregate: str, direction: str) -> None:
+        self._row = (alias, aggregate, direction)
+        self._pending: list[float] = []
+        self._written = monotonic()
+
+    def add(self, seconds: Iterable[float]) -> None:
+        """Keep lags, and write down what there is if it is time."""
+        self._pending += seconds
+        if monotonic() - self._written >= WRITE_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write down what there is."""
+        if self._pending:
+            record(*self._row, self._pending)
+        self._pending, self._written = [], monotonic()
+
+
+@contextmanager
+def recording(alias: str, aggregate: str, direction: str) -> Iterator[Recorder]:
+    """Write down the lags of a direction, the last of them at the end of the block, however it is left."""
+    recorder = Recorder(alias, aggregate, direction)
+    try:
+        yield recorder
+    finally:
+        recorder.flush()
 
 
 def record(alias: str, aggregate: str, direction: str, seconds: Iterable[float]) -> None:

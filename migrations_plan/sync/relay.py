@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import monotonic
 
-from migrations_plan.sync import lag
+from migrations_plan.sync import backfill, lag
 from migrations_plan.sync.aggregates import Aggregate
 from migrations_plan.sync.conf import conf
 from migrations_plan.sync.errors import PeerUnavailable
@@ -23,8 +23,8 @@ logger = logging.getLogger("strangler.sync")
 
 REFUSED_SECONDS = 1.0
 PARKED_SECONDS = 2.0
-IDLE_SECONDS = (0.05, 0.05, 0.1, 0.2)
-"""The pauses, longer the more often in a row nothing was found to send."""
+IDLE_SECONDS = (0.1, 0.05, 0.1, 0.2)
+"""The pauses: after something was sent, so that more comes together; then longer, as nothing is found again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +61,13 @@ def relay(
 
     Where somebody writes all the time there is always something due, so a caller with more to do names a time.
     """
+    with lag.recording(aggregate.alias, aggregate.name, direction.name) as lags:
+        return _relay(aggregate, direction, renew=renew, seconds=seconds, lags=lags)
+
+
+def _relay(
+    aggregate: Aggregate, direction: Direction, *, renew: Callable[[], None], seconds: float, lags: lag.Recorder
+) -> Report:
     until, limit = monotonic() + seconds, conf().batch_documents
     outcomes: Counter[Outcome] = Counter()
     waiting, before = 0, None
@@ -73,7 +80,9 @@ def relay(
             if not versions or versions == before:
                 break
             before = versions
-            outcomes.update(result.outcome for result in _send(aggregate, direction, changes))
+            results = _send(aggregate, direction, changes)
+            outcomes.update(result.outcome for result in results)
+            lags.add(_lags(aggregate, direction, changes.documents, results))
             if monotonic() >= until:
                 break
     except PeerUnavailable as away:
@@ -93,10 +102,23 @@ def relay_for(
     wait: Callable[[float], None],
 ) -> Report:
     """Relay again and again for some time, so that changes need not wait for the next hint that there are some."""
+    with lag.recording(aggregate.alias, aggregate.name, direction.name) as lags:
+        return _relay_for(aggregate, direction, seconds, renew=renew, wait=wait, lags=lags)
+
+
+def _relay_for(
+    aggregate: Aggregate,
+    direction: Direction,
+    seconds: float,
+    *,
+    renew: Callable[[], None],
+    wait: Callable[[float], None],
+    lags: lag.Recorder,
+) -> Report:
     until, idle = monotonic() + seconds, 0
     total: Counter[Outcome] = Counter()
     while True:
-        report = relay(aggregate, direction, renew=renew, seconds=until - monotonic())
+        report = _relay(aggregate, direction, renew=renew, seconds=until - monotonic(), lags=lags)
         total.update(report.outcomes)
         idle = 0 if report.sent else idle + 1
         if report.away or monotonic() >= until:
@@ -115,7 +137,6 @@ def _send(aggregate: Aggregate, direction: Direction, changes: Changes) -> tuple
     sent = tuple(Sent(key=one.key, gen=one.gen) for one in results if one.outcome.settles)
     held = tuple(_held(one) for one in results if not one.outcome.settles)
     direction.source.ack(aggregate.name, sent, held)
-    _record_lag(aggregate, direction, changes.documents, results)
     return results
 
 
@@ -125,14 +146,22 @@ def _held(result: Result) -> Held:
     return Held(key=result.key, gen=result.gen, seconds=seconds, reason=reason)
 
 
-def _record_lag(
+def _lags(
     aggregate: Aggregate, direction: Direction, documents: tuple[Document, ...], results: tuple[Result, ...]
-) -> None:
-    now = datetime.now(UTC)
-    applied = [
-        (now - datetime.fromisoformat(document.changed_at)).total_seconds()
+) -> list[float]:
+    """Return how long changes took to arrive. What a backfill has marked, or came amid it, waited for its turn."""
+    now, since = datetime.now(UTC), _backfilled_until(aggregate, direction)
+    changed = [
+        datetime.fromisoformat(document.changed_at)
         for document, result in zip(documents, results, strict=True)
         if result.outcome is Outcome.APPLIED and document.changed_at
     ]
-    if applied:
-        lag.record(aggregate.alias, aggregate.name, direction.name, applied)
+    return [(now - at).total_seconds() for at in changed if since is None or at > since]
+
+
+def _backfilled_until(aggregate: Aggregate, direction: Direction) -> datetime | None:
+    """Return until when a backfill of this side was under way; None if there was none."""
+    found = backfill.standing(aggregate) if direction.source.name == conf().side else None
+    if found is None:
+        return None
+    return found.finished_at or datetime.max.replace(tzinfo=UTC)

@@ -26,6 +26,7 @@ from legacy_shop.orders.models import Order
 from migrations_plan.models import ServiceState
 from router.buckets import bucket
 from router.models import BreakerEvent, TrafficCount
+from tests import processes
 from tests.processes import RunningProcess, database_url, free_port, gunicorn, start_process, wait_until
 
 FIRST_BYTE = 0.6
@@ -77,6 +78,10 @@ class House:
     def faults(self, **faults: Any) -> None:
         """Make the orders service slow or wrong; no argument makes it well again."""
         FaultFile(str(self.faults_file)).write(Faults(**faults))
+
+    def unread(self) -> bool:
+        """Whether a request waits at the orders service that it has not read."""
+        return bool(processes.unread(self.orders_port))
 
     def kill_workers(self, *names: str) -> None:
         """End the workers of programs by SIGKILL in the middle of what they do; their masters start new ones."""
@@ -186,6 +191,8 @@ def house(running_house: House, transactional_db: None) -> Iterator[House]:
     for process in running_house.running.values():
         with suppress(ProcessLookupError):
             process.resume()
+    # What a worker that was started again finds waiting is not to be done among the next test's rows.
+    wait_until(lambda: not running_house.unread(), "the service has read everything")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from router.identity import HEADER, Identity
 from router.identity.tokens import issue
 from tests.acceptance.conftest import Customer, House
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.any_database]
 
 ENVELOPES = {"legacy": {}, "extracted": {"reads": 100, "writes": 100}}
 

@@ -84,7 +84,10 @@ def _body(request: HttpRequest, limit: int) -> bytes:
         raise Refusal(411, "length", "Say how long the body is: Content-Length, not chunks.")
     if int(length) > limit:
         raise refusals.too_large(limit)
-    body = request.read(int(length))
+    try:
+        body = request.read(int(length))
+    except OSError as error:
+        raise refusals.malformed("The caller went away before its body was read.") from error
     if len(body) < int(length):
         raise refusals.malformed(f"The body ends after {len(body)} of {length} bytes.")
     return body

@@ -100,11 +100,11 @@ class TestStatus:
         assert "; lag p50 " in told
 
     def test_for_machines(self, run: Run, joined: Direction) -> None:
-        made = order()
-        run("backfill", "orders")
-        run("run", "orders", "--once")
         order()
-        held = Held(key=str(made.pk + 1), gen=1, seconds=60.0, reason="not now")
+        run("backfill", "orders")
+        order()
+        run("run", "orders", "--once")
+        held = Held(key=str(order().pk), gen=1, seconds=60.0, reason="not now")
         joined.source.ack("orders", (), (held,))
         run_ = run("status", "--json")
         (found,) = json.loads(run_)["aggregates"]

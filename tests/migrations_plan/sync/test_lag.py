@@ -66,3 +66,28 @@ def test_old_ones_are_forgotten() -> None:
     lag.record(*WAY, [0.1])
     assert lag.purge("default") == 1
     assert Lag.objects.count() == 1
+
+
+def test_lags_are_written_down_together_and_the_last_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(lag, "monotonic", lambda: now)
+    with lag.recording(*WAY) as recorder:
+        recorder.add([0.1])
+        assert found().samples == 0
+        now = 1.0
+        recorder.add([0.2])
+        assert found().samples == 2
+        recorder.add([0.3])
+        assert found().samples == 2
+    assert found().samples == 3
+
+
+def test_lags_are_written_down_however_a_relay_ends() -> None:
+    def fail() -> None:
+        with lag.recording(*WAY) as recorder:
+            recorder.add([0.1])
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        fail()
+    assert found().samples == 1

@@ -51,12 +51,12 @@ def migrate(*labels: str, using: str = "default", work: Any = lambda: None) -> N
 def rebuild(model: type[models.Model], name: str, editor_of: Any = connection) -> None:
     """Alter a column as a migration does, which makes SQLite's table anew; its contents stay."""
     old = model._meta.get_field(name)
-    for length in (777, old.max_length):
-        new = models.CharField(max_length=length, blank=True)
-        new.set_attributes_from_name(name)
-        new.model = model
+    new = models.CharField(max_length=777, blank=True)
+    new.set_attributes_from_name(name)
+    new.model = model
+    for before, after in ((old, new), (new, old)):
         with editor_of.schema_editor() as editor:
-            editor.alter_field(model, old, new)
+            editor.alter_field(model, before, after)
 
 
 def missing(side: Any = LEGACY) -> set[str]:

@@ -46,6 +46,7 @@ class MemorySide:
         self.buckets: dict[str, int] = {}
         self.marks: dict[str, Mark] = {}
         self.applied: dict[str, int] = {}
+        self.gone: set[str] = set()
         self.owns = dict.fromkeys(range(100), (State.REPLICA, 1))
         self._lock = threading.RLock()
 
@@ -90,12 +91,14 @@ class MemorySide:
         if not self.kept("documented sum"):
             lines = [line.strip() for line in lines]
         total = hashlib.sha256("".join(lines).encode()).hexdigest()[:32]
-        buckets = self.ownership(aggregate)
-        return Digest(count=len(entries), sum=total, buckets=buckets, entries=tuple(entries) if detail else None)
+        buckets = self.ownership(aggregate) if self.kept("digests tell who owns") else ()
+        count = len(entries) if detail or self.kept("counted without detail") else 0
+        return Digest(count=count, sum=total, buckets=buckets, entries=tuple(entries) if detail else None)
 
     def ownership(self, aggregate: str) -> tuple[BucketState, ...]:
         self._known(aggregate)
-        return tuple(BucketState(bucket=n, state=state, epoch=epoch) for n, (state, epoch) in sorted(self.owns.items()))
+        told = [BucketState(bucket=n, state=state, epoch=epoch) for n, (state, epoch) in sorted(self.owns.items())]
+        return tuple(told if self.kept("every bucket told") else told[:-1])
 
     def boundaries(self, aggregate: str, size: int) -> tuple[Boundary, ...]:
         self._known(aggregate)
@@ -140,9 +143,9 @@ class MemorySide:
         return Result(key=document.key, gen=document.gen, outcome=outcome, reason=reason)
 
     def _judged(self, document: Document) -> tuple[Outcome, str]:
-        if not 0 <= document.bucket < 100:
+        if not 0 <= document.bucket < 100 and self.kept("buckets judged"):
             return Outcome.PARKED, "There is no such bucket."
-        state, epoch = self.owns[document.bucket]
+        state, epoch = self.owns[document.bucket % 100]
         if state is State.OWNER and self.kept("owner refuses"):
             return Outcome.REFUSED_STATE, "It is the owner."
         if state is State.FROZEN and self.kept("frozen refuses"):
@@ -154,8 +157,12 @@ class MemorySide:
         return self._fits(document)
 
     def _fits(self, document: Document) -> tuple[Outcome, str]:
-        if not document.key.isdecimal():
+        if not document.key.isdecimal() and self.kept("keys judged"):
             return Outcome.PARKED, "The key is no number."
+        if document.gen > self.applied.get(document.key, 0) + 1 and not self.kept("gaps do not matter"):
+            return Outcome.PARKED, "Something is missing in between."
+        if document.key in self.gone and document.data is not None and not self.kept("what is gone may return"):
+            return Outcome.SKIPPED, ""
         if document.version > 1 and self.kept("future parked"):
             return Outcome.PARKED, "The version is of the future."
         data = document.data
@@ -168,8 +175,10 @@ class MemorySide:
 
     def _write(self, document: Document) -> None:
         self.buckets[document.key] = document.bucket
-        self.applied[document.key] = document.gen
+        if document.data is not None or document.key in self.rows or self.kept("deleting nothing counts"):
+            self.applied[document.key] = document.gen
         if document.data is None:
+            self.gone.add(document.key)
             self.rows.pop(document.key, None)
             if not self.kept("versions outlive deletes"):
                 del self.applied[document.key]
@@ -196,16 +205,20 @@ class MemorySide:
             epoch=self.owns[mark.bucket][1],
             gen=mark.gen,
             version=1,
-            data=self.rows.get(key),
+            data=self.rows.get(key, None if self.kept("deletes told") else {}),
         )
 
     def _entries(self, boundary: Boundary, keys: tuple[str, ...]) -> list[Entry]:
         for text in (*keys, boundary.after or "0", boundary.until or "0"):
-            if not text.isdecimal():
+            if not text.isdecimal() and self.kept("asked keys judged"):
                 raise Unloadable(f"{text!r} is no key of things.")
         found = sorted({*self.rows, *self.applied, *self.marks})
-        if keys:
+        if keys and self.kept("strangers have no entry"):
             return [self._entry(key) for key in found if key in keys]
+        if keys:
+            return [self._entry(key) for key in keys]
+        if not self.kept("asked keys judged"):
+            return []
         low, high = boundary.after, boundary.until
         closed = -1 if not self.kept("open below") else 0
         inside = [key for key in found if low is None or int(key) > int(low) + closed]

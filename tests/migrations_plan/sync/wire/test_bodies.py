@@ -51,6 +51,7 @@ def test_a_bomb_is_not_unpacked() -> None:
 @pytest.mark.parametrize(
     "body",
     [b"", b"{}", gzip.compress(b"{}")[:-1], gzip.compress(b"{}") + b"more", gzip.compress(b"{") + gzip.compress(b"}")],
+    ids=["nothing", "plain", "ends early", "more", "two"],
 )
 def test_what_is_no_single_complete_gzip_is_refused(body: bytes) -> None:
     with pytest.raises(Refusal, match="gzip") as refused:

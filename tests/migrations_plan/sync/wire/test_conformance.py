@@ -5,17 +5,21 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from migrations_plan.sync.conformance import __main__ as command
+from migrations_plan.sync.conformance import access, owning
 from migrations_plan.sync.conformance import run as runner
 from migrations_plan.sync.conformance.caller import Caller
 from migrations_plan.sync.conformance.outcomes import Check, Failed, Finding, Verdict
 from migrations_plan.sync.conformance.run import name_of, run
 from migrations_plan.sync.conformance.samples import Sample, Unusable, read
+from migrations_plan.sync.conformance.subject import Subject
 from migrations_plan.sync.messages import State
 from tests.migrations_plan.sync.wire.memory import MemorySide
 from tests.migrations_plan.sync.wire.serving import AUDIENCE, SECRET, canned, reply, served
@@ -59,6 +63,17 @@ BROKEN = {
     "frozen sends": {"frozen sends"},
     "learning settles": {"learning settles"},
     "limit": {"limit kept"},
+    "buckets judged": {"other bucket parked"},
+    "keys judged": {"other key parked"},
+    "gaps do not matter": {"newer version applied"},
+    "what is gone may return": {"created again"},
+    "deleting nothing counts": {"delete of nothing applied"},
+    "deletes told": {"again of deleted"},
+    "every bucket told": {"ownership of every bucket"},
+    "digests tell who owns": {"digest says who owns"},
+    "counted without detail": {"sum without entries"},
+    "asked keys judged": {"digest of no key"},
+    "strangers have no entry": {"digest of unknown key"},
 }
 """By rule taken out: the checks that have to fail, among others perhaps."""
 
@@ -92,8 +107,32 @@ def test_a_side_that_keeps_the_protocol_passes(samples: tuple[Sample, ...]) -> N
 
 @pytest.mark.parametrize(("rule", "checks"), BROKEN.items(), ids=BROKEN)
 def test_a_rule_that_is_broken_fails_its_checks(rule: str, checks: set[str]) -> None:
-    meant = [check for check in runner.CHECKS if name_of(check) in checks]
-    assert failed(findings(MemorySide(without={rule}), checks=meant)) == checks
+    found: list[Finding] = []
+    with served(MemorySide(without={rule})) as (peer, _), suppress(Failed):  # it may not let itself be tidied up
+        caller = Caller(peer.url, secret=SECRET, audience=AUDIENCE, aggregate="things")
+        meant = [check for check in runner.CHECKS if name_of(check) in checks]
+        for one in run(caller, SAMPLES, max_body=MAX_BODY, checks=meant):
+            found.append(one)
+    assert failed(found) == checks
+
+
+def test_a_server_that_lets_everybody_in_fails_the_checks_of_access() -> None:
+    buckets = MemorySide().ownership("things")
+    answer = reply(200, msgspec.json.encode({"buckets": buckets, "done": True, "results": []}))
+    with canned(answer) as peer:
+        caller = Caller(peer.url, secret=SECRET, audience=AUDIENCE, aggregate="things")
+        subject = Subject(caller, SAMPLES, max_body=MAX_BODY)
+        refused = [check for check in access.CHECKS if check is not access.gzip_request]
+        for check in refused:
+            with pytest.raises(Failed):
+                check(subject)
+        with pytest.raises(Failed):
+            owning.change_of_no_bucket(subject)
+
+
+def test_every_check_is_failed_by_something() -> None:
+    shown = set().union(*BROKEN.values()) | {name_of(check) for check in (*access.CHECKS, owning.change_of_no_bucket)}
+    assert {name_of(check) for check in runner.CHECKS} - shown == {"applied", "empty batch", "change and back"}
 
 
 def test_every_check_has_a_rule_of_one_line() -> None:

@@ -121,6 +121,17 @@ def test_a_body_that_ends_early_is_refused() -> None:
     assert "2 of 9 bytes" in refused(answered(cut_off, "things", "ownership", MemorySide()), 400, "malformed")
 
 
+def test_a_caller_that_goes_away_is_no_fault_of_ours(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            raise OSError("connection reset")
+
+    request = RequestFactory().post("/things/ownership", b"{}", "application/json", headers={"Authorization": bearer()})
+    broken = WSGIRequest({**request.environ, "wsgi.input": Broken()})
+    assert "went away" in refused(answered(broken, "things", "ownership", MemorySide()), 400, "malformed")
+    assert not [one for one in caplog.records if one.levelname == "ERROR"]
+
+
 def test_a_body_in_another_encoding_is_refused() -> None:
     assert "'br'" in refused(call("ownership", **{"Content-Encoding": "br"}), 415, "encoding")
 
