@@ -26,7 +26,7 @@ demo: $(VENV)/base.stamp  ## move the shop's orders to a service and back under 
 run: $(VENV)/base.stamp  ## start the shop, its services, the provider and a worker, without traffic
 	$(BIN)/python -m demo --no-traffic
 
-test: $(VENV)/dev.stamp check  ## every check and every test, on SQLite and on PostgreSQL
+test: $(VENV)/dev.stamp check  ## every check and every test, on SQLite and, where it can differ, on PostgreSQL
 	$(BIN)/python -m tests
 
 check: $(VENV)/dev.stamp  ## style, types, dependency direction, missing migrations

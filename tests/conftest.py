@@ -3,23 +3,27 @@
 import os
 import shutil
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import kombu
 import psutil
 import pytest
-from django.db import connection
+from django.db import connection, connections
 
 from migrations_plan.testing import let_history_be_flushed
 from router import metrics
 from tests import scratch
+from tests.flushing import flush_quickly
+from tests.sharing import Sharing, long_ones_first
 
 RABBITMQ = "amqp://guest:guest@127.0.0.1:5672//"
 REDIS = "redis://127.0.0.1:6379/9"
 ACCEPTANCE = Path(__file__).parent / "acceptance"
 ELSEWHERE = Path(__file__).parent / "elsewhere"
+USES_DATABASE = {"db", "transactional_db", "django_db_setup"}
+"""Fixtures that only tests ask for that use the database."""
 IS_ELSEWHERE = os.environ.get("DJANGO_SETTINGS_MODULE", "").startswith("tests.elsewhere")
 """Whether the tests run on the project that is unlike the shop; it has tests of its own, and those of tests/core."""
 
@@ -36,18 +40,41 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     return True if collection_path == ELSEWHERE and not IS_ELSEWHERE else None
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None]:
-    """Keep tests with real processes on one worker, and leave out what means nothing on this database."""
-    # Before all others, among them xdist, which reads the group here.
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a second run, on another database, leave out what the first one has shown already."""
+    parser.addoption(
+        "--database-matters", action="store_true", help="only tests that may come out differently on another database"
+    )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark tests with real processes, and leave out what means nothing on this database."""
     for item in items:
         if ACCEPTANCE in item.path.parents:
             item.add_marker("acceptance")
-            item.add_marker(pytest.mark.xdist_group("processes"))
-    yield
-    other = "sqlite" if scratch.KIND == "postgres" else "postgres"
-    config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker(other) is not None])
-    items[:] = [item for item in items if item.get_closest_marker(other) is None]
+    meant = [item for item in items if _is_meant(item, repeated=config.getoption("database_matters"))]
+    left_out = set(items).difference(meant)
+    config.hook.pytest_deselected(items=[item for item in items if item in left_out])
+    items[:] = meant
+    if hasattr(config, "workerinput"):
+        long_ones_first(items)
+
+
+def _is_meant(item: pytest.Item, *, repeated: bool) -> bool:
+    """Whether a test means something on this database, and something of its own if it ran on another one before."""
+    if item.get_closest_marker("sqlite" if scratch.KIND == "postgres" else "postgres"):
+        return False
+    if not repeated:
+        return True
+    uses_database = USES_DATABASE.intersection(item.fixturenames) or item.get_closest_marker("django_db")
+    alike = item.get_closest_marker("any_database")
+    return not alike and bool(uses_database or item.get_closest_marker("acceptance"))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Sharing:
+    """Share the tests out in our own way."""
+    return Sharing(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -79,14 +106,17 @@ def nothing_left_running() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
-    """Drop the tables of waffle's own flag model, which is swapped out here.
+    """Drop the tables of waffle's own flag model, which is swapped out here, and let tables be emptied quickly.
 
     waffle's migrations make them all the same. No model stands for them, so Django does not empty them between tests,
     and on PostgreSQL their foreign keys keep it from emptying the table of users.
     """
-    with django_db_blocker.unblock(), connection.cursor() as cursor:
-        for table in ("waffle_flag_groups", "waffle_flag_users", "waffle_flag"):
-            cursor.execute(f"DROP TABLE IF EXISTS {table}")
+    with django_db_blocker.unblock():
+        with connection.cursor() as cursor:
+            for table in ("waffle_flag_groups", "waffle_flag_users", "waffle_flag"):
+                cursor.execute(f"DROP TABLE IF EXISTS {table}")
+        for each in connections.all():
+            flush_quickly(each)
 
 
 @pytest.fixture(autouse=True)

@@ -1,11 +1,10 @@
 """Where the tests' PostgreSQL comes from."""
 
-import os
-import subprocess
-import sys
+from typing import Any
 
 import pytest
 
+import tests.__main__
 from tests.postgres import OURS, from_wheel, is_local, unusable
 from tests.processes import free_port
 
@@ -34,11 +33,40 @@ def test_names_of_leftovers(name: str, ours: bool) -> None:
     assert bool(OURS.fullmatch(name)) is ours
 
 
-def test_in_ci_a_missing_server_is_a_failure() -> None:
-    nowhere = f"postgresql://postgres@127.0.0.1:{free_port()}/postgres"
-    environment = {**os.environ, "CI": "1", "TEST_POSTGRES_URL": nowhere}
-    command = [sys.executable, "-m", "tests", "tests/test_postgres.py::test_server_elsewhere_is_not_cleaned_up"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "1 passed" in done.stdout
-    assert "skipped: every test on PostgreSQL, because TEST_POSTGRES_URL=" in done.stdout
+class Runs:
+    """What is started in the place of pytest, and which of it fails."""
+
+    def __init__(self, failing: str = "") -> None:
+        self.names: list[str] = []
+        self.failing = failing
+
+    def __call__(self, name: str, *given: Any) -> int:
+        self.names.append(name)
+        return int(name == self.failing)
+
+
+@pytest.fixture
+def nowhere(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the address of the PostgreSQL that is wanted and is not there."""
+    address = f"postgresql://postgres@127.0.0.1:{free_port()}/postgres"
+    monkeypatch.setenv("TEST_POSTGRES_URL", address)
+    monkeypatch.delenv("CI", raising=False)
+    return address
+
+
+def test_in_ci_a_missing_server_is_a_failure(nowhere: str, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    runs = Runs()
+    monkeypatch.setattr(tests.__main__, "run", runs)
+    assert tests.__main__.main([]) == 0
+    monkeypatch.setenv("CI", "1")
+    assert tests.__main__.main([]) == 1
+    assert runs.names == ["SQLite", "SQLite, another project"] * 2
+    assert f"skipped: every test on PostgreSQL, because TEST_POSTGRES_URL={nowhere}: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("failing", ["SQLite", "SQLite, another project"])
+def test_one_run_that_fails_is_enough(nowhere: str, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+    runs = Runs(failing)
+    monkeypatch.setattr(tests.__main__, "run", runs)
+    assert tests.__main__.main([]) == 1
+    assert len(runs.names) == 2

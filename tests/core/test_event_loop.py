@@ -81,8 +81,14 @@ class TestThreads:
 
     @pytest.mark.parametrize(("envelope", "looked_up"), [({}, 0), ({"reads": 50}, 1), ({"shadow": 100}, 1)])
     def test_only_who_has_to_be_known_is_looked_up_and_on_the_requests_thread(
-        self, project: Project, settings: Any, envelope: dict[str, int], looked_up: int
+        self,
+        project: Project,
+        settings: Any,
+        monkeypatch: pytest.MonkeyPatch,
+        envelope: dict[str, int],
+        looked_up: int,
     ) -> None:
+        monkeypatch.setattr(pool, "submit", lambda job: True)
         settings.STRANGLER = {**settings.STRANGLER, "IDENTITY_RESOLVERS": [f"{__name__}.nobody"]}
         resolved_on.clear()
         with override_envelope(project.service, **envelope):

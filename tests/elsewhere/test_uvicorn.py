@@ -17,7 +17,7 @@ from tests.elsewhere.desk.models import Loan
 from tests.processes import RunningProcess, database_url, free_port, start_process, wait_until
 from tests.router.raw_server import Line, RawServer, ok, raw_server
 
-pytestmark = [pytest.mark.django_db(databases="__all__", transaction=True), pytest.mark.xdist_group("processes")]
+pytestmark = pytest.mark.django_db(databases="__all__", transaction=True)
 WAIT = 10.0
 TOKEN = "t" * 32
 CSRF = [f"Cookie: csrftoken={TOKEN}", f"X-CSRFToken: {TOKEN}"]

@@ -1,14 +1,16 @@
 """The simulated payment provider, asked over HTTP as the shop asks it."""
 
 import sys
+import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
-from demo.provider import ProviderServer, running
+from demo.provider import Control, ProviderServer, running
 from tests.legacy_shop.samples import at_once
 from tests.processes import free_port, start_process
 
@@ -142,6 +144,24 @@ def test_the_ledger_survives_a_restart(tmp_path: Path) -> None:
     with running(tmp_path / "ledger.sqlite3") as server:
         assert charge(server, "one").json() == first
         assert len(ledger(server)["charges"]) == 1
+
+
+def test_what_is_under_way_when_it_closes_is_refused_in_peace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    waits = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        with running(tmp_path / "ledger.sqlite3") as server:
+            pause = server.pause
+            monkeypatch.setattr(server, "pause", lambda milliseconds: (waits.set(), pause(milliseconds)))
+            server.control = Control(latency_ms=60_000)
+            asked = pool.submit(charge, server, "one")
+            assert waits.wait(10)
+        answer = asked.result(10)
+    assert (answer.status_code, "closing" in answer.json()["detail"]) == (503, True)
+    assert capfd.readouterr().err == ""
+    with running(tmp_path / "ledger.sqlite3") as server:
+        assert ledger(server)["charges"] == []
 
 
 def test_it_runs_as_a_process_of_its_own(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """An unmodified django-oscar with the toolkit on top: its reviews move to a small service, and back.
 
-Real processes over HTTP: oscar under gunicorn, the service under gunicorn, customers with cookie jars, and the `phase`
-command. Nothing of oscar is changed; what was added stands in ``tests/oscar/project``.
+Real processes over HTTP: oscar under gunicorn, the service under gunicorn, customers with cookie jars, and somebody
+with the `phase` command. Nothing of oscar is changed; what was added stands in ``tests/oscar/project``.
 """
 
 import json
@@ -14,14 +14,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import psycopg
 import pytest
 import requests
 
-from tests.oscar.seed import PASSWORD
-from tests.processes import RunningProcess, free_port, gunicorn, start_process, wait_until
+from tests.oscar.backoffice import PASSWORD
+from tests.processes import ROOT, RunningProcess, free_port, gunicorn, start_process, wait_until
 
 pytestmark = pytest.mark.acceptance
 
@@ -34,7 +35,7 @@ POSTGRES = os.environ.get("TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:
 class Oscar:
     """The running shop, and how to operate it."""
 
-    env: dict[str, str]
+    backoffice: "subprocess.Popen[str]"
     url: str
     path: str
     """Of the product whose reviews move."""
@@ -42,18 +43,35 @@ class Oscar:
     users: list[int]
     service: "Callable[[], Any]"
 
-    def manage(self, *arguments: str, check: bool = True) -> str:
+    def manage(self, *arguments: str) -> str:
         """Run a management command of the shop."""
-        command = [sys.executable, "-m", "django", *arguments]
-        done = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0 or not check, done.stdout + done.stderr
-        return done.stdout + done.stderr
+        return ordered(self.backoffice, *arguments)
 
     def count(self) -> dict[str, list[Any]]:
         """Return the reviews and votes in oscar's own tables."""
-        command = [sys.executable, "-m", "tests.oscar.seed", "count"]
-        done = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=60, check=True)
-        return json.loads(done.stdout.splitlines()[-1])
+        return dict(json.loads(self.manage("count")))
+
+
+def ordered(backoffice: "subprocess.Popen[str]", *arguments: str) -> str:
+    """Have a command carried out, and return what it said; fail if it did."""
+    assert backoffice.stdin
+    assert backoffice.stdout
+    backoffice.stdin.write(json.dumps(arguments) + "\n")
+    backoffice.stdin.flush()
+    code, said = json.loads(backoffice.stdout.readline())
+    assert code == 0, said
+    return str(said)
+
+
+@contextmanager
+def open_backoffice(env: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
+    """Run the operator's process, which is spared the start of a new one for each command."""
+    command = [sys.executable, "-m", "tests.oscar.backoffice"]
+    with subprocess.Popen(command, env=env, cwd=ROOT, stdin=PIPE, stdout=PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @dataclass
@@ -154,20 +172,20 @@ def oscar(tmp_path: Path) -> Iterator[Oscar]:
             with start_process(command, env, f"http://127.0.0.1:{service}/health/") as process:
                 yield process
 
-        seeded = subprocess.run(
-            [sys.executable, "-m", "tests.oscar.seed", "seed"], env=env, check=True, timeout=60, capture_output=True
-        )
-        made = json.loads(seeded.stdout.splitlines()[-1])
-        command = gunicorn("tests.oscar.project.wsgi", shop, threads=4)
-        with start_process(command, env, f"http://127.0.0.1:{shop}/catalogue/"):
-            yield Oscar(env=env, url=f"http://127.0.0.1:{shop}", service=reviews, **made)
+        with open_backoffice(env) as backoffice:
+            made = json.loads(ordered(backoffice, "seed"))
+            command = gunicorn("tests.oscar.project.wsgi", shop, threads=4)
+            with start_process(command, env, f"http://127.0.0.1:{shop}/catalogue/"):
+                yield Oscar(backoffice=backoffice, url=f"http://127.0.0.1:{shop}", service=reviews, **made)
 
 
 def side_of(answer: requests.Response) -> str:
     return answer.headers["X-Strangler-Side"]
 
 
-def advance(oscar: Oscar, to: str, readers: list[Reader], side: str, ask: Callable[[Reader], str] = Reader.read) -> None:
+def advance(
+    oscar: Oscar, to: str, readers: list[Reader], side: str, ask: Callable[[Reader], str] = Reader.read
+) -> None:
     """Advance to a step, wait until the shop follows it, and let everybody ask once more: the next gate counts."""
     said = oscar.manage("phase", "advance", "reviews", "--to", to, "--wait", "20", "--reason", "trial")
     expected = {"legacy", "extracted"} if side == "both" else {side}

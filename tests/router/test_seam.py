@@ -189,6 +189,7 @@ class TestComparison:
         with recording_upstream() as recorder, override_envelope("orders", shadow=100):
             point_to(settings, recorder.url)
             yield recorder
+            assert pool.current().drain(20)  # else the example is stored when the next test looks
             pool.reset()
 
     def verdicts(self) -> dict[str, int]:

@@ -1,0 +1,39 @@
+"""Empty the tables after tests with real transactions, in a fraction of the time: there are hundreds of such tests."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+KEPT = frozenset({"django_content_type", "auth_permission"})
+"""What Django would write anew, row by row, after each flush; no test changes it."""
+
+
+def flush_quickly(connection: BaseDatabaseWrapper) -> None:
+    """Let Django's flush do less on this connection: it keeps what stays the same, and PostgreSQL need not wait."""
+    as_django_does = connection.ops.sql_flush
+    empty = _deletions if connection.vendor == "postgresql" and _wait_for_no_disk(connection) else as_django_does
+
+    def sql_flush(style: Any, tables: Sequence[str], **options: Any) -> list[str]:
+        statements = empty(style, [table for table in tables if table not in KEPT], **options)
+        return statements * 2  # what triggers write meanwhile goes as well
+
+    connection.ops.sql_flush = sql_flush  # type: ignore[method-assign]
+
+
+def _wait_for_no_disk(connection: BaseDatabaseWrapper) -> bool:
+    """Let a test database lose its last transactions in a power cut; return whether we may leave out triggers."""
+    with connection.cursor() as cursor:
+        cursor.execute(f'ALTER DATABASE "{connection.settings_dict["NAME"]}" SET synchronous_commit = off')
+        cursor.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
+        (superuser,) = cursor.fetchone()
+    connection.close()
+    return bool(superuser)
+
+
+def _deletions(style: Any, tables: Sequence[str], **options: Any) -> list[str]:
+    """Return what empties tables as TRUNCATE does, past triggers on rows and in any order.
+
+    TRUNCATE itself makes new files for all tables and indexes, and has them written to the disk, for whatever few rows.
+    """
+    return ["SET LOCAL session_replication_role = replica", *(f'DELETE FROM "{table}"' for table in tables)]
