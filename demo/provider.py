@@ -307,10 +307,10 @@ class ProviderServer(ThreadingHTTPServer):
             self._closing.wait(milliseconds / 1000)
 
     def server_close(self) -> None:
-        """Stop listening, wake what waits and close the ledger."""
-        self._closing.set()
+        """Stop listening, close the ledger and wake what waits: it is too late to book."""
         super().server_close()
         self.ledger.close()
+        self._closing.set()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Report what a request died of, except for clients that hung up."""

@@ -14,7 +14,7 @@ from demo.trouble import broker_away, twice_and_late, worker_killed
 SLOWER_THAN_ITS_DEADLINE = 3500.0
 """Milliseconds: the router gives the service two seconds to the first byte."""
 
-BUSY_THINKING = 0.07
+BUSY_THINKING = 0.1
 """Seconds that customers think between two requests when they hurry."""
 
 

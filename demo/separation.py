@@ -86,7 +86,7 @@ def sync(run: Run) -> None:
     run.phase("advance", "orders", "--to", "separate.sync", "--wait", "60", "--reason", "demo")
     watch_backfill(run)
     begun = datetime.now(UTC)
-    steady(run, reads=100, writes=100, requests=150, orders=20)
+    steady(run, reads=100, writes=100, requests=150, orders=25)
     until = datetime.fromtimestamp(time.time() - SETTLED_SECONDS, UTC)
     measured = sync_tables.delays(run.shop, run.own, since=begun, until=until)
     run.synced = replace(run.synced, delays=measured, lag=_lag(run))

@@ -91,7 +91,7 @@ class SyncFloors:
     """How much has to have happened for sync to have proved anything."""
 
     orders: int = 500
-    delays: int = 50
+    delays: int = 30
     planted: int = 6
     shadowed: int = 150
     standstills: int = 2

@@ -23,7 +23,7 @@ class Traffic:
     actors: Sequence[Actor]
     seed: int
     threads: int = 8
-    think_seconds: float = 0.12
+    think_seconds: float = 0.2
     errors: list[BaseException] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
     _workers: list[threading.Thread] = field(default_factory=list)

@@ -222,8 +222,8 @@ def test_a_backfill_under_writes_and_a_verification_by_workers(pair: Pair) -> No
 
 def test_lag_is_measured_and_shown(pair: Pair) -> None:
     Lag.objects.all().delete()
-    with pair.writing() as writer:
-        writer.wait(80)
+    with pair.writing():
+        wait_until(lambda: operate.standing("orders").directions[0].lag_samples >= 50, "lag is measured")
         status = pair.command("sync", "status", "orders", "--json")
         assert status.process.wait(30) == 0, status.output()
     (standing,) = pair.json_of(status)["aggregates"]

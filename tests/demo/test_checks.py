@@ -221,7 +221,7 @@ def test_last_line_counts_what_is_not_the_same_in_both_homes(sound: Evidence) ->
 
 def test_floors_are_those_the_demo_promises() -> None:
     assert Floors() == Floors(requests=2000, orders=200, comparisons=500, breakers_opened=1, breakers_closed=1)
-    assert Floors().synced == SyncFloors(orders=500, delays=50, planted=6, shadowed=150, standstills=2, waited=5)
+    assert Floors().synced == SyncFloors(orders=500, delays=30, planted=6, shadowed=150, standstills=2, waited=5)
     assert (Floors().ambiguous, Floors().fallbacks) == (1, 1)
     assert Floors().effects == EffectFloors(mails=300, bookings=100, mails_of_service=50, pages_by_service=5)
     assert (Floors().effects.duplicates, Floors().effects.late, Floors().effects.messages_lost) == (10, 10, 1)

@@ -12,7 +12,8 @@ from demo import homes, separation
 from demo.operator import OperatorError, Terminal
 from demo.separation import apart, read_verification
 from demo.site import Site
-from demo.sync_checks import Found
+from demo.sync_checks import Found, Synced
+from tests.demo.conftest import Pair
 
 VERIFIED = {
     "aggregate": "orders",
@@ -74,3 +75,70 @@ def test_a_command_that_may_be_refused_says_why(terminal: Terminal) -> None:
 def test_a_command_that_must_not_fail_raises(terminal: Terminal) -> None:
     with pytest.raises(OperatorError, match=r"exit code 1.*orders differ"):
         terminal.run("sync", "verify", "orders", seconds=1)
+
+
+class Told:
+    """A run of which only its two homes are real."""
+
+    def __init__(self, pair: Pair) -> None:
+        self.shop, self.own = pair.shop, pair.own
+        self.synced = Synced()
+        self.notes: list[str] = []
+        self.said: list[str] = []
+        self.done: list[str] = []
+        self.stack = SimpleNamespace(
+            kill=lambda name: self.do("kill", name), restart=lambda name: self.do("start", name)
+        )
+
+    def do(self, what: str, name: str) -> None:
+        self.done.append(f"{what} {name}")
+        if what == "start":
+            acknowledge(self.shop)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def wait(self, condition: Any, **how: Any) -> float:
+        if not condition():
+            acknowledge(self.shop)
+            assert condition(), how["what"]
+        return 0.0
+
+
+def acknowledge(shop: homes.SqliteHome) -> None:
+    with shop.past_triggers() as connection:
+        connection.execute("UPDATE strangler_sync_mark SET acked = gen")
+
+
+def some_time_ago(shop: homes.SqliteHome) -> None:
+    with shop.past_triggers() as connection:
+        connection.execute("UPDATE strangler_sync_mark SET changed_at = '2026-01-02 03:04:05'")
+
+
+def test_a_backfill_is_shown_until_all_of_it_has_arrived(pair: Pair) -> None:
+    run: Any = Told(pair)
+    some_time_ago(pair.shop)
+    assert separation.behind_since(run) == 6
+    separation.watch_backfill(run)
+    assert run.said == ["    backfill: 6 of 6 orders marked, 6 to be sent"]
+    assert run.synced.backfilled == (6,)
+    assert separation.behind_since(run) == 0
+
+
+def test_a_killed_process_is_started_again_and_what_waited_is_counted(pair: Pair) -> None:
+    run: Any = Told(pair)
+    with separation._killed(run, "celery-sync", "the worker"):
+        assert run.done == ["kill celery-sync"]
+    assert run.done == ["kill celery-sync", "start celery-sync"]
+    (gone,) = run.synced.standstills
+    assert (gone.who, gone.waited) == ("the worker", 6)
+    assert "6 orders waited" in run.notes[0]
+
+
+def test_a_difference_that_nobody_planted_is_a_problem_of_the_act() -> None:
+    problems: list[str] = []
+    separation._no_difference(SimpleNamespace(problem=problems.append), {7: homes.ONLY_SHOP}, "at once")  # type: ignore[arg-type]
+    assert problems == ["order 7 is only in the shop, at once"]

@@ -5,10 +5,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 
 from demo.__main__ import check_own_database, parse
 from demo.site import ROOT, Site
 from demo.stack import OWN_STORE, StackError, programs
+from legacy_shop.celery import app
 
 
 def test_every_process_has_a_port_of_its_own(tmp_path: Path) -> None:
@@ -55,3 +57,20 @@ def test_a_shell_sees_the_settings_and_nobody_else_does(tmp_path: Path) -> None:
     command = site.shell('-c \'import os; print(os.environ["SYNC_SECRET_ORDERS"], os.environ["SHOP_VAR"])\'')
     done = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True)
     assert done.stdout.strip() == f"{site.sync_secret} {site.directory}"
+
+
+def test_workers_take_every_queue_and_sync_has_one_of_its_own(tmp_path: Path) -> None:
+    workers = [program.command for program in programs(Site(directory=tmp_path)) if "celery" in program.name]
+    main, sync = (set(command[command.index("--queues") + 1].split(",")) for command in workers)
+    assert main | sync == {queue.name for queue in settings.CELERY_TASK_QUEUES}
+    assert sync == {app.amqp.router.route({}, "strangler_sync.relay")["queue"].name}
+    assert main >= {app.amqp.router.route({}, "payments.settle_open_payments")["queue"].name}
+
+
+def test_beat_looks_after_sync_each_second() -> None:
+    app.loader.import_default_modules()
+    schedule = {entry["task"]: entry for entry in settings.CELERY_BEAT_SCHEDULE.values()}
+    assert schedule["strangler_sync.sweep"]["schedule"] == 1.0
+    assert schedule["strangler_sync.sweep"]["options"] == {"expires": 5.0}
+    assert "strangler_sync.purge" in schedule
+    assert set(schedule) <= set(app.tasks)

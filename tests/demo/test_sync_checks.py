@@ -125,7 +125,7 @@ def test_what_is_left_is_not_mended() -> None:
     ("thin", "told"),
     [
         (at_the_end(own=499), "only 499 orders in both homes, 500 are needed"),
-        (replace(sound_homes(), delays=Delays(samples=49)), "only 49 orders whose way was measured"),
+        (replace(sound_homes(), delays=Delays(samples=29)), "only 29 orders whose way was measured"),
         (corrupted(planted=PLANTED[:1])(), "only 1 corrupted orders"),
         (replace(sound_homes(), shadowed=Shadowed(compared=149, matched=149)), "only 149 reads compared"),
         (replace(sound_homes(), standstills=sound_homes().standstills[:1]), "only 1 standstills"),
