@@ -378,6 +378,8 @@ def test_what_the_beat_schedules_exists() -> None:
         "strangler_events.relay",
         "strangler_events.work",
         "strangler_events.purge",
+        "strangler_sync.sweep",
+        "strangler_sync.purge",
     }
     assert scheduled <= set(app.tasks)
 
