@@ -1,6 +1,7 @@
 """Acts in which orders get a second home: filled, kept up, corrupted and mended, cut off and caught up."""
 
 import json
+import threading
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from demo.sync_tables import Backfilled
 
 SETTLED_SECONDS = 1.0
 """A change that has waited so long is behind, not on its way."""
-SHOWN_SECONDS = 0.5
+SHOWN_SECONDS = 0.25
 LOOK_SECONDS = 0.3
 """Between two looks at orders that are apart."""
 COMPARED = 160
@@ -26,21 +27,40 @@ COMPARED = 160
 
 # --- what several acts do --------------------------------------------------------------------------------------
 def watch_backfill(run: Run) -> None:
-    """Show how far the backfill is, until everything that was there has been marked and sent."""
-    begun, shown = now(), 0.0
+    """Wait until everything that was there has been marked and sent."""
 
     def done() -> bool:
-        nonlocal shown
-        standing, behind = _standing(run)
-        if now() - shown > SHOWN_SECONDS:
-            shown = now()
-            run.say(f"    backfill: {standing.marked} of {standing.total} orders marked, {behind} to be sent")
-        return standing.finished_at is not None and behind_since(run) == 0
+        return _standing(run)[0].finished_at is not None and behind_since(run) == 0
 
     run.wait(done, seconds=90, what="the backfill is done and everything was sent")
-    marked = _standing(run)[0].marked
-    run.synced = replace(run.synced, backfilled=(*run.synced.backfilled, marked))
-    run.note(f"{marked} orders were marked and sent under traffic within {now() - begun:.1f} s")
+    found = _standing(run)[0]
+    run.synced = replace(run.synced, backfilled=(*run.synced.backfilled, found.marked))
+    assert found.started_at is not None
+    seconds = (datetime.now(UTC) - found.started_at).total_seconds()
+    run.note(f"{found.marked} orders were marked and sent under traffic within {seconds:.1f} s")
+
+
+@contextmanager
+def backfill_shown(run: Run) -> Iterator[None]:
+    """Show how far the backfill is while the block runs, the command that begins it included."""
+    stop = threading.Event()
+    watcher = threading.Thread(target=_show_backfill, args=(run, stop), name="backfill", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        watcher.join(5)
+
+
+def _show_backfill(run: Run, stop: threading.Event) -> None:
+    said = ""
+    while not stop.wait(SHOWN_SECONDS):
+        standing, behind = _standing(run)
+        text = f"    backfill: {standing.marked} of {standing.total} orders marked, {behind} to be sent"
+        if standing.started_at is not None and text != said:
+            run.say(text)
+            said = text
 
 
 def behind_since(run: Run) -> int:
@@ -83,8 +103,9 @@ def _standing(run: Run) -> tuple[Backfilled, int]:
 # --- the acts --------------------------------------------------------------------------------------------------
 def sync(run: Run) -> None:
     """Give the orders a second home, and measure how far it is behind."""
-    run.phase("advance", "orders", "--to", "separate.sync", "--wait", "60", "--reason", "demo")
-    watch_backfill(run)
+    with backfill_shown(run):
+        run.phase("advance", "orders", "--to", "separate.sync", "--wait", "60", "--reason", "demo")
+        watch_backfill(run)
     begun = datetime.now(UTC)
     steady(run, reads=100, writes=100, requests=150, orders=25)
     until = datetime.fromtimestamp(time.time() - SETTLED_SECONDS, UTC)

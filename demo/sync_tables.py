@@ -14,6 +14,7 @@ class Backfilled:
 
     marked: int = 0
     total: int = 0
+    started_at: datetime | None = None
     finished_at: datetime | None = None
 
 
@@ -34,9 +35,10 @@ class Delays:
 def backfilled(shop: Connection) -> Backfilled:
     """Return how far the backfill is."""
     for row in shop.execute(
-        "SELECT marked, total, finished_at FROM strangler_sync_backfill WHERE aggregate = 'orders'"
+        "SELECT marked, total, started_at, finished_at FROM strangler_sync_backfill WHERE aggregate = 'orders'"
     ):
-        return Backfilled(marked=row["marked"], total=row["total"], finished_at=moment(row["finished_at"]))
+        started, finished = moment(row["started_at"]), moment(row["finished_at"])
+        return Backfilled(marked=row["marked"], total=row["total"], started_at=started, finished_at=finished)
     return Backfilled()
 
 

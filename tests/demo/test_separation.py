@@ -13,6 +13,7 @@ from demo.operator import OperatorError, Terminal
 from demo.separation import apart, read_verification
 from demo.site import Site
 from demo.sync_checks import Found, Synced
+from demo.waiting import until
 from tests.demo.conftest import Pair
 
 VERIFIED = {
@@ -118,14 +119,24 @@ def some_time_ago(shop: homes.SqliteHome) -> None:
         connection.execute("UPDATE strangler_sync_mark SET changed_at = '2026-01-02 03:04:05'")
 
 
-def test_a_backfill_is_shown_until_all_of_it_has_arrived(pair: Pair) -> None:
+def test_a_backfill_is_waited_for_until_all_of_it_has_arrived(pair: Pair) -> None:
     run: Any = Told(pair)
     some_time_ago(pair.shop)
     assert separation.behind_since(run) == 6
     separation.watch_backfill(run)
-    assert run.said == ["    backfill: 6 of 6 orders marked, 6 to be sent"]
     assert run.synced.backfilled == (6,)
+    assert "6 orders were marked and sent" in run.notes[0]
     assert separation.behind_since(run) == 0
+
+
+def test_a_backfill_is_shown_once_it_has_begun(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(separation, "SHOWN_SECONDS", 0.01)
+    run: Any = Told(pair)
+    with separation.backfill_shown(run):
+        until(lambda: bool(run.said), seconds=10, what="something was shown")
+        acknowledge(pair.shop)
+        until(lambda: len(run.said) > 1, seconds=10, what="it was shown again")
+    assert run.said == [f"    backfill: 6 of 6 orders marked, {behind} to be sent" for behind in (6, 0)]
 
 
 def test_a_killed_process_is_started_again_and_what_waited_is_counted(pair: Pair) -> None:
