@@ -1,11 +1,12 @@
 """Settings of sync, from ``settings.STRANGLER_SYNC``, read when they are needed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
-from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+
+from migrations_plan.sync.reading import read, text
 
 SETTING = "STRANGLER_SYNC"
 SIDES = ("legacy", "extracted")
@@ -59,16 +60,10 @@ class SyncSettings:
 
 def conf() -> SyncSettings:
     """Return the settings as they are now; raise ImproperlyConfigured for a key or a value that means nothing."""
-    given = dict(getattr(settings, SETTING, {}))
-    known = {item.name.upper(): item for item in fields(SyncSettings)}
-    values: dict[str, Any] = {}
-    for name, value in given.items():
-        if name not in known:
-            raise ImproperlyConfigured(f"{SETTING} has a key {name!r}, which means nothing. Known: {', '.join(known)}.")
-        values[name.lower()] = _READERS[known[name].type](name, value)
-    if values.get("side", "legacy") not in SIDES:
-        raise ImproperlyConfigured(f"{SETTING}['SIDE'] is {values['side']!r}. Use one of: {', '.join(SIDES)}.")
-    return SyncSettings(**values)
+    found = read(SETTING, SyncSettings, {Mapping[str, Peer]: _peers})
+    if found.side not in SIDES:
+        raise ImproperlyConfigured(f"{SETTING}['SIDE'] is {found.side!r}. Use one of: {', '.join(SIDES)}.")
+    return found
 
 
 def other(side: str) -> str:
@@ -76,54 +71,27 @@ def other(side: str) -> str:
     return SIDES[1 - SIDES.index(side)]
 
 
-def _text(name: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise ImproperlyConfigured(f"{SETTING}[{name!r}] is {value!r}, which is not a text.")
-    return value
-
-
-def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-        raise ImproperlyConfigured(f"{SETTING}[{name!r}] is {value!r}, which is not a number above zero.")
-    return float(value)
-
-
-def _whole(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
-        raise ImproperlyConfigured(f"{SETTING}[{name!r}] is {value!r}, which is not a whole number above zero.")
-    return value
-
-
-def _truth(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ImproperlyConfigured(f"{SETTING}[{name!r}] is {value!r}. Use True or False.")
-    return value
-
-
-def _peers(name: str, value: Any) -> Mapping[str, Peer]:
+def _peers(setting: str, name: str, value: Any) -> Mapping[str, Peer]:
     example = '{"orders": {"URL": "http://127.0.0.1:8103/strangler/sync/", "SECRET": "...", "AUDIENCE": "orders"}}'
     if not isinstance(value, Mapping):
-        raise ImproperlyConfigured(f"{SETTING}[{name!r}] is {value!r}. Use a dictionary: {example}.")
-    read: dict[str, Peer] = {}
-    for aggregate, given in value.items():
-        wanted = {"URL", "SECRET"}
-        if not isinstance(given, Mapping) or not wanted <= set(given) <= wanted | {"AUDIENCE"}:
-            raise ImproperlyConfigured(f"{SETTING}[{name!r}][{aggregate!r}] is {given!r}. Use: {example}.")
-        url = _text(f"{name}.{aggregate}.URL", given["URL"])
-        if not url.startswith(("http://", "https://")) or not url.endswith("/"):
-            raise ImproperlyConfigured(
-                f"{SETTING}[{name!r}][{aggregate!r}]['URL'] is {url!r}. Use an http(s) address that ends with a slash."
-            )
-        secret = _text(f"{name}.{aggregate}.SECRET", given["SECRET"])
-        audience = _text(f"{name}.{aggregate}.AUDIENCE", given.get("AUDIENCE", aggregate))
-        read[str(aggregate)] = Peer(url=url, secret=secret, audience=audience)
-    return read
+        raise ImproperlyConfigured(f"{setting}[{name!r}] is a {type(value).__name__}. Use a dictionary: {example}.")
+    return {str(aggregate): _peer(f"{name}.{aggregate}", given, example) for aggregate, given in value.items()}
 
 
-_READERS: dict[Any, Any] = {
-    str: _text,
-    float: _number,
-    int: _whole,
-    bool: _truth,
-    Mapping[str, Peer]: _peers,
-}
+def _peer(place: str, given: Any, example: str) -> Peer:
+    """Return one peer; what is wrong is told by its keys, since its values hold a secret."""
+    wanted = {"URL", "SECRET"}
+    if not isinstance(given, Mapping):
+        raise ImproperlyConfigured(f"{SETTING}[{place!r}] is a {type(given).__name__}. Use: {example}.")
+    if not wanted <= set(given) <= wanted | {"AUDIENCE"}:
+        keys = ", ".join(sorted(map(str, given))) or "no key"
+        raise ImproperlyConfigured(f"{SETTING}[{place!r}] has {keys}. Use: {example}.")
+    url = text(SETTING, f"{place}.URL", given["URL"])
+    if not url.startswith(("http://", "https://")) or not url.endswith("/"):
+        raise ImproperlyConfigured(
+            f"{SETTING}[{place!r}]['URL'] is {url!r}. Use an http(s) address that ends with a slash."
+        )
+    if not isinstance(given["SECRET"], str) or not given["SECRET"]:
+        raise ImproperlyConfigured(f"{SETTING}[{place!r}]['SECRET'] is empty or no text. Take it from the environment.")
+    audience = text(SETTING, f"{place}.AUDIENCE", given.get("AUDIENCE", place.rpartition(".")[2]))
+    return Peer(url=url, secret=given["SECRET"], audience=audience)

@@ -1,11 +1,12 @@
 """Settings of events, from ``settings.STRANGLER_EVENTS``, read when they are needed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
-from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+
+from migrations_plan.sync.reading import read
 
 SETTING = "STRANGLER_EVENTS"
 
@@ -36,50 +37,17 @@ class EventSettings:
 
 def conf() -> EventSettings:
     """Return the settings as they are now; raise ImproperlyConfigured for a key or a value that means nothing."""
-    given = dict(getattr(settings, SETTING, {}))
-    known = {item.name.upper(): item for item in fields(EventSettings)}
-    values: dict[str, Any] = {}
-    for name, value in given.items():
-        if name not in known:
-            raise ImproperlyConfigured(f"{SETTING} has a key {name!r}, which means nothing. Known: {', '.join(known)}.")
-        values[name.lower()] = _READERS[known[name].type](name, value)
-    return EventSettings(**values)
+    return read(SETTING, EventSettings, {Mapping[str, tuple[str, ...]]: _consumers})
 
 
-def _text(name: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise ImproperlyConfigured(f"{SETTING}[{name!r}] is {value!r}, which is not a text.")
-    return value
-
-
-def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-        raise ImproperlyConfigured(f"{SETTING}[{name!r}] is {value!r}, which is not a number above zero.")
-    return float(value)
-
-
-def _whole(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
-        raise ImproperlyConfigured(f"{SETTING}[{name!r}] is {value!r}, which is not a whole number above zero.")
-    return value
-
-
-def _consumers(name: str, value: Any) -> Mapping[str, tuple[str, ...]]:
+def _consumers(setting: str, name: str, value: Any) -> Mapping[str, tuple[str, ...]]:
     if not isinstance(value, Mapping):
-        raise ImproperlyConfigured(f'{SETTING}[{name!r}] is {value!r}. Use a dictionary: {{"shop": ["orders.#"]}}.')
+        raise ImproperlyConfigured(f'{setting}[{name!r}] is {value!r}. Use a dictionary: {{"shop": ["orders.#"]}}.')
     read: dict[str, tuple[str, ...]] = {}
     for consumer, topics in value.items():
         if isinstance(topics, str) or not topics or not all(isinstance(topic, str) and topic for topic in topics):
             raise ImproperlyConfigured(
-                f'{SETTING}[{name!r}][{consumer!r}] is {topics!r}. Use a list of topics: ["orders.#"].'
+                f'{setting}[{name!r}][{consumer!r}] is {topics!r}. Use a list of topics: ["orders.#"].'
             )
         read[str(consumer)] = tuple(topics)
     return read
-
-
-_READERS: dict[Any, Any] = {
-    str: _text,
-    float: _number,
-    int: _whole,
-    Mapping[str, tuple[str, ...]]: _consumers,
-}

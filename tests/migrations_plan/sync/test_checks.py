@@ -38,12 +38,14 @@ PEER = {"URL": "http://127.0.0.1:1/", "SECRET": "s"}
         ({"BATCH_DOCUMENTS": True}, "['BATCH_DOCUMENTS'] is True"),
         ({"LEASE_SECONDS": -1}, "['LEASE_SECONDS'] is -1, which is not a number above zero"),
         ({"CAPTURE": 1}, "['CAPTURE'] is 1. Use True or False."),
-        ({"PEERS": []}, "['PEERS'] is []. Use a dictionary"),
-        ({"PEERS": {"orders": {"URL": "http://x/"}}}, "['PEERS']['orders'] is"),
-        ({"PEERS": {"orders": {**PEER, "PORT": 1}}}, "['PEERS']['orders'] is"),
+        ({"PEERS": []}, "['PEERS'] is a list. Use a dictionary"),
+        ({"PEERS": {"orders": "http://x/"}}, "['PEERS.orders'] is a str. Use: "),
+        ({"PEERS": {"orders": {"URL": "http://x/"}}}, "['PEERS.orders'] has URL. Use: "),
+        ({"PEERS": {"orders": {**PEER, "PORT": 1}}}, "['PEERS.orders'] has PORT, "),
         ({"PEERS": {"orders": {**PEER, "URL": "http://x"}}}, "ends with a slash"),
         ({"PEERS": {"orders": {**PEER, "URL": "ftp://x/"}}}, "Use an http(s) address"),
-        ({"PEERS": {"orders": {**PEER, "SECRET": None}}}, "['PEERS.orders.SECRET'] is None"),
+        ({"PEERS": {"orders": {**PEER, "SECRET": None}}}, "['PEERS.orders']['SECRET'] is empty or no text"),
+        ({"PEERS": {"orders": {**PEER, "SECRET": ""}}}, "['PEERS.orders']['SECRET'] is empty or no text"),
     ],
 )
 def test_settings_that_mean_nothing(settings: Any, given: dict[str, Any], says: str) -> None:
@@ -52,6 +54,12 @@ def test_settings_that_mean_nothing(settings: Any, given: dict[str, Any], says: 
     assert error.id == "strangler_sync.E001"
     assert says in error.msg
     assert "STRANGLER_SYNC" in error.msg
+
+
+def test_what_is_wrong_with_a_peer_is_told_without_its_secret(settings: Any) -> None:
+    settings.STRANGLER_SYNC = {"PEERS": {"orders": {**PEER, "SECRET": "hush-hush", "PORT": 1}}}
+    (error,) = checks.check_settings(None)
+    assert "hush-hush" not in error.msg
 
 
 @pytest.mark.parametrize("lacking", ["AUDIENCE", "SECRET"])
