@@ -1,4 +1,7 @@
-"""Measure what the router costs: ``python -m benchmarks``, about a minute and a half."""
+"""Measure what the router and sync cost: ``python -m benchmarks``, about four minutes.
+
+Sync needs a PostgreSQL whose user may create databases (see ``benchmarks.sync``); without one it is left out.
+"""
 
 import json
 import subprocess
@@ -9,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.forwarding import CLIENTS, ROOT, Target, measure
+from benchmarks.sync import SERVER
 
 AIM_MICROSECONDS = 20.0
 AIM_RATIO = 2.0
@@ -40,6 +44,9 @@ def main() -> None:
     print(forwarding_table(targets))
     for note in notes:
         print(f"  ({note})")
+    print("\nWhat data sync costs on PostgreSQL", flush=True)
+    if subprocess.run([sys.executable, "-m", "benchmarks.sync"], cwd=ROOT, timeout=300, check=False).returncode:
+        print(f"  It could not be measured at {SERVER}. BENCH_POSTGRES_URL names another server.")
     print(f"\n{time.monotonic() - started:.0f} s. Only ratios of one run mean anything on another machine.")
 
 

@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from legacy_shop.errors import Invalid, Missing, Refused
+from router.seam import Unavailable
 
 PAGE_SIZE = 20
 Row = TypeVar("Row", bound=Model)
@@ -34,6 +35,17 @@ class ShopAPIView(APIView):
         return super().handle_exception(as_api_exception(exc))
 
 
+class NotNow(APIException):
+    """It cannot be done now; the same request may be sent again."""
+
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+
+    def __init__(self, detail: str, wait: int) -> None:
+        super().__init__({"code": "unavailable", "detail": detail})
+        self.wait = wait
+        """Seconds, which REST framework answers as Retry-After."""
+
+
 def as_api_exception(error: Exception) -> Exception:
     """Return what REST framework should answer for an error of the shop, or the error itself."""
     if isinstance(error, Invalid):
@@ -42,6 +54,8 @@ def as_api_exception(error: Exception) -> Exception:
         return NotFound(str(error))
     if isinstance(error, Refused):
         return Conflict(error.code, str(error))
+    if isinstance(error, Unavailable):
+        return NotNow(str(error), error.retry_after)
     return error
 
 

@@ -126,7 +126,11 @@ STRANGLER = {
     "SHADOW": {"LAG_SECONDS": 3.0},  # more than the plan lets sync be behind
     "DEBUG_HEADERS": environment.flag("STRANGLER_DEBUG_HEADERS", default=False),
 }
-STRANGLER_IDEMPOTENCY = {"HOLDER": "legacy"}
+STRANGLER_IDEMPOTENCY = {
+    "HOLDER": "legacy",
+    "TRAVELS": ["orders"],
+    "OWNED_BUCKETS": "migrations_plan.sync.operate.owned_buckets",
+}
 STRANGLER_SYNC = {
     "SIDE": "legacy",
     "PEERS": {
@@ -175,6 +179,16 @@ CELERY_BEAT_SCHEDULE = {
         "task": "payments.settle_open_payments",
         "schedule": 2.0,  # seconds
         "options": {"expires": 10.0},  # hints that nobody took in time are worth nothing: the next one says the same
+    },
+    "go on at the orders service": {
+        "task": "orders.resume_at_service",
+        "schedule": 2.0,
+        "options": {"expires": 10.0},
+    },
+    "hand the orders service's events on": {
+        "task": "orders.hand_events_on",
+        "schedule": 1.0,
+        "options": {"expires": 5.0},
     },
     "relay events": {"task": "strangler_events.relay", "schedule": 1.0, "options": {"expires": 5.0}},
     "handle events": {"task": "strangler_events.work", "schedule": 1.0, "options": {"expires": 5.0}},

@@ -15,10 +15,10 @@ from django.urls import URLPattern, path, reverse
 
 from migrations_plan import api, pages
 from migrations_plan.errors import PlanError, UnknownService
-from migrations_plan.executor import Orders, Ran
 from migrations_plan.forms import MoveForm
 from migrations_plan.models import Evidence, HistoryEntry, ServiceState
 from migrations_plan.moves import Move
+from migrations_plan.runs import Orders, Ran
 from migrations_plan.state import Direction, State
 
 if TYPE_CHECKING:
@@ -140,7 +140,9 @@ class ServiceStateAdmin(AnyAdmin):
         """List every service with a plan."""
         self._require_view(request)
         found = map(api.status, api.services())
-        statuses = [(status, pages.shadow(status), pages.missing(status)) for status in found]
+        statuses = [
+            (status, pages.shadow(status), pages.owned_by_service(status), pages.missing(status)) for status in found
+        ]
         return self._page(request, "services.html", title="Services and their phases", statuses=statuses)
 
     def control_view(self, request: HttpRequest, service: str) -> HttpResponse:
@@ -155,6 +157,8 @@ class ServiceStateAdmin(AnyAdmin):
             rungs=_rungs(status),
             since=pages.since(status),
             missing=pages.missing(status),
+            way_back=pages.point_of_no_return(status.plan),
+            homecomings=api.way_home(status),
             evidence=[(item, pages.ago(item.result.measured_at, status.now)) for item in status.evidence],
             history=api.history(service, 8),
             may_move=self.has_change_permission(request),
@@ -180,7 +184,16 @@ class ServiceStateAdmin(AnyAdmin):
             return self._do(request, service, chosen, to, form)
         title = f"{chosen.title}: {service}"
         return self._page(
-            request, "confirm.html", title=title, action=chosen, status=status, moves=moves, to=to or "", form=form
+            request,
+            "confirm.html",
+            title=title,
+            action=chosen,
+            status=status,
+            moves=moves,
+            homecomings=api.homecomings(service, moves),
+            way_back=pages.point_of_no_return(status.plan),
+            to=to or "",
+            form=form,
         )
 
     def service_history_view(self, request: HttpRequest, service: str) -> HttpResponse:

@@ -1,18 +1,22 @@
 """The public face: what the commands and the admin pages call, and what a program may."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from migrations_plan import plan_registry
 from migrations_plan.errors import Refused
-from migrations_plan.executor import Executor, Orders, Progress, Ran, silent
+from migrations_plan.executor import Executor
 from migrations_plan.gates import GateResult
 from migrations_plan.measurements import RouterMeasurements
 from migrations_plan.moves import Move
+from migrations_plan.moves import homecomings as homecomings_of
+from migrations_plan.owning import owners_of
 from migrations_plan.plan import Plan, Step
 from migrations_plan.recorder import Recorder
+from migrations_plan.runs import Orders, Progress, Ran, silent
+from migrations_plan.standing import Homecoming, Owners
 from migrations_plan.state import Direction, HistoryLine, State
 from router import api as router_api
 from router.api import Effective, Envelope
@@ -45,6 +49,8 @@ class ServiceStatus:
     """What the gates of the step say now; nothing is recorded by asking."""
     evidence: tuple[Recorded, ...]
     warnings: tuple[str, ...]
+    owners: tuple[Owners, ...] = ()
+    """Which side owns how many buckets of each aggregate that the plan moves, once somebody wrote it down."""
 
     @property
     def blocking(self) -> tuple[GateResult, ...]:
@@ -76,6 +82,8 @@ class ServiceStatus:
             "gates": [result.as_json() for result in self.gates],
             "evidence": [{**item.result.as_json(), "overridden": item.overridden} for item in self.evidence],
             "ladder": [{"step": step.name, "title": step.title} for step in self.plan.steps],
+            "owners": [asdict(owners) for owners in self.owners],
+            "point_of_no_return": None if (step := self.plan.point_of_no_return) is None else step.name,
             "warnings": list(self.warnings),
         }
 
@@ -121,12 +129,25 @@ def status(service: str) -> ServiceStatus:
         gates=mover.measure(state, step.gates) if step else (),
         evidence=tuple(Recorded(result=result, overridden=was) for result, was in evidence.values()),
         warnings=tuple(_warnings(mover, state, step)),
+        owners=owners_of(plan, state.moving_to or state.step, mover.measurements),
     )
 
 
 def plan_moves(service: str, to: str | None = None, direction: Direction = Direction.FORWARDS) -> tuple[Move, ...]:
     """Return what advancing (or rolling back) would do, in order; run nothing."""
     return executor(service).plan_moves(direction, to)
+
+
+def homecomings(service: str, moves: tuple[Move, ...]) -> tuple[Homecoming, ...]:
+    """Return what moves backwards have to bring home, and what would be lost by it; run nothing."""
+    return homecomings_of(moves, executor(service).measurements)
+
+
+def way_home(status: ServiceStatus) -> tuple[Homecoming, ...]:
+    """Return what going all the way back would have to bring home now; asks the service once it owns something."""
+    if status.step is None or not any(one.extracted or one.between for one in status.owners):
+        return ()
+    return homecomings(status.service, plan_moves(status.service, status.plan.start.name, Direction.BACKWARDS))
 
 
 def advance(
@@ -179,5 +200,5 @@ def _warnings(mover: Executor, state: State, step: Step | None) -> list[str]:
     return []
 
 
-def _limits(envelope: Envelope) -> tuple[int, int, int, str, str]:
-    return envelope.reads, envelope.writes, envelope.shadow, envelope.store, envelope.shadow_store
+def _limits(envelope: Envelope) -> Envelope:
+    return replace(envelope, step="", paused=False)

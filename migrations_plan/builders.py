@@ -3,17 +3,28 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from itertools import pairwise
 
-from migrations_plan.gates import BreakerClosed, Gate, ShadowMatchRate, UpstreamErrorRate, UpstreamHealthy
+from migrations_plan.gates import BreakerClosed, DwellTime, Gate, ShadowMatchRate, UpstreamErrorRate, UpstreamHealthy
 from migrations_plan.operations import CheckUpstream, EnsureFlags, Operation, SetEnvelope
 from migrations_plan.plan import Phase, Step
 from migrations_plan.receivers import ReceiversHandled
-from migrations_plan.sync_gates import BackfillDone, CaptureIntact, SyncCaughtUp, SyncVerified
-from migrations_plan.sync_operations import InstallCapture, StartBackfill
+from migrations_plan.sync_gates import (
+    BackfillDone,
+    BucketsThere,
+    CaptureIntact,
+    NothingParked,
+    SyncBackCaughtUp,
+    SyncCaughtUp,
+    SyncVerified,
+)
+from migrations_plan.sync_operations import InstallCapture, MoveBuckets, StartBackfill
 
 PERCENTAGES = (1, 10, 50, 100)
 ENTER: tuple[Operation, ...] = (CheckUpstream(), EnsureFlags(), SetEnvelope())
 GROW: tuple[Operation, ...] = (CheckUpstream(), SetEnvelope())
+REPLICA = "shared"
+"""The store on legacy's data, which goes on as a replica of what the service owns."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +74,16 @@ class SeparateGates:
     """How old a verification may be."""
     shadow: ShadowMatchRate = field(default_factory=lambda: ShadowMatchRate(min_samples=500, min_rate=0.999))
     """Reads that were answered from the first home and compared with the second."""
+    min_reads: int = 100
+    """Diverted reads wanted before a step of the cut-over is left."""
+    min_writes: int = 20
+    """Diverted writes, likewise."""
+    max_error_rate: float = 0.02
+    """The share of them that may fail, 503 while a bucket changes hands included."""
+    shadow_back: ShadowMatchRate = field(default_factory=lambda: ShadowMatchRate(min_samples=500, min_rate=0.999))
+    """Reads that the service answered from its own data and compared with what legacy has, at the end."""
+    bake: timedelta = timedelta(days=1)
+    """How long the service has to have owned everything before anything that comes after."""
 
     def of_sync(self, aggregate: str) -> tuple[Gate, ...]:
         """Return what must hold before ``separate.sync`` is left."""
@@ -72,12 +93,48 @@ class SeparateGates:
         """Return what must hold before ``separate.shadow`` is left."""
         return (self.shadow, *self._in_step(aggregate), BreakerClosed(store=store), UpstreamHealthy(store=store))
 
-    def _in_step(self, aggregate: str) -> tuple[Gate, ...]:
-        caught_up = SyncCaughtUp(
-            aggregate=aggregate, max_lag_seconds=self.max_lag_seconds, min_samples=self.lag_samples
+    def of_cutover(self, aggregate: str, store: str, percent: int) -> tuple[Gate, ...]:
+        """Return what must hold before ``separate.cutover@percent`` is left."""
+        return (
+            BucketsThere(aggregate=aggregate, percent=percent),
+            CaptureIntact(aggregate=aggregate),
+            *([self._out(aggregate, 100 - percent)] if percent < 100 else []),
+            self._back(aggregate, percent),
+            NothingParked(aggregate=aggregate),
+            self._verified(aggregate),
+            UpstreamErrorRate(kind="read", min_samples=self.min_reads, max_rate=self.max_error_rate),
+            UpstreamErrorRate(kind="write", min_samples=self.min_writes, max_rate=self.max_error_rate),
+            BreakerClosed(store=store),
+            UpstreamHealthy(store=store),
         )
-        verified = SyncVerified(aggregate=aggregate, min_compared=self.min_compared, max_age=self.verified_within)
-        return (CaptureIntact(aggregate=aggregate), caught_up, verified)
+
+    def of_bake(self, aggregate: str, store: str) -> tuple[Gate, ...]:
+        """Return what must hold before anything comes after ``separate.bake``."""
+        return (
+            BucketsThere(aggregate=aggregate, percent=100),
+            replace(self.shadow_back, store=REPLICA),
+            CaptureIntact(aggregate=aggregate),
+            self._back(aggregate, 100),
+            NothingParked(aggregate=aggregate),
+            self._verified(aggregate),
+            BreakerClosed(store=store),
+            DwellTime(seconds=int(self.bake.total_seconds())),
+        )
+
+    def _in_step(self, aggregate: str) -> tuple[Gate, ...]:
+        return (CaptureIntact(aggregate=aggregate), self._out(aggregate, 100), self._verified(aggregate))
+
+    def _out(self, aggregate: str, share: int) -> SyncCaughtUp:
+        """Return the gate on changes made at legacy, which fewer are the less it owns."""
+        samples = self.lag_samples * share // 100
+        return SyncCaughtUp(aggregate=aggregate, max_lag_seconds=self.max_lag_seconds, min_samples=samples)
+
+    def _back(self, aggregate: str, share: int) -> SyncBackCaughtUp:
+        samples = self.lag_samples * share // 100
+        return SyncBackCaughtUp(aggregate=aggregate, max_lag_seconds=self.max_lag_seconds, min_samples=samples)
+
+    def _verified(self, aggregate: str) -> SyncVerified:
+        return SyncVerified(aggregate=aggregate, min_compared=self.min_compared, max_age=self.verified_within)
 
 
 DEFAULT_SEPARATE_GATES = SeparateGates()
@@ -138,33 +195,76 @@ def shared(
     return Phase(name="shared", title="A service on the shared database", steps=(*before, *write))
 
 
-def separate(aggregate: str, gates: SeparateGates = DEFAULT_SEPARATE_GATES, store: str = "own") -> Phase:
+def separate(
+    aggregate: str,
+    gates: SeparateGates = DEFAULT_SEPARATE_GATES,
+    store: str = "own",
+    cutover: Iterable[int] = PERCENTAGES,
+) -> Phase:
     """Return the phase in which the service gets data of its own: an aggregate, kept equal in a second ``store``.
 
-    So far it goes as far as comparing: the service answers from the monolith's database, as at the end of ``shared()``.
+    First both homes are compared while legacy's is the one that counts; then, bucket by bucket, the service's is.
     """
-    sync = Step(
-        name="separate.sync",
-        title=f"every change of {aggregate} is sent to the store {store} as well, and all that was there before",
-        reads=100,
-        writes=100,
-        shadow=100,
-        operations=(
-            CheckUpstream(store=store),
-            InstallCapture(aggregate=aggregate),
-            StartBackfill(aggregate=aggregate),
-            SetEnvelope(),
+
+    def step(name: str, title: str, operations: tuple[Operation, ...], held: tuple[Gate, ...], copies: str) -> Step:
+        return Step(
+            name=f"separate.{name}",
+            title=title,
+            reads=100,
+            writes=100,
+            shadow=100,
+            shadow_store=copies,
+            owned_store=store,
+            operations=(CheckUpstream(store=store), *operations, SetEnvelope()),
+            gates=held,
+        )
+
+    percentages = tuple(cutover)
+    return Phase(
+        name="separate",
+        title="A service with data of its own",
+        steps=(
+            step(
+                "sync",
+                f"every change of {aggregate} is sent to the store {store} as well, and all that was there before",
+                (InstallCapture(aggregate=aggregate), StartBackfill(aggregate=aggregate)),
+                gates.of_sync(aggregate),
+                copies="",
+            ),
+            step(
+                "shadow",
+                f"reads are copied to the store {store} and compared with what the client got",
+                (),
+                gates.of_shadow(aggregate, store),
+                copies=store,
+            ),
+            *(
+                step(
+                    f"cutover@{percent}",
+                    f"the service owns {percent} % of the buckets of {aggregate} and answers for them from the store "
+                    f"{store}; legacy keeps a copy",
+                    (_cutover(aggregate, percent, before, gates),),
+                    gates.of_cutover(aggregate, store, percent),
+                    copies=store,
+                )
+                for before, percent in pairwise((0, *percentages))
+            ),
+            step(
+                "bake",
+                f"the service has owned all of {aggregate} for a while; reads are compared with legacy's copy",
+                (),
+                gates.of_bake(aggregate, store),
+                copies=store,
+            ),
         ),
-        gates=gates.of_sync(aggregate),
     )
-    compare = Step(
-        name="separate.shadow",
-        title=f"reads are copied to the store {store} and compared with what the client got",
-        reads=100,
-        writes=100,
-        shadow=100,
-        shadow_store=store,
-        operations=(CheckUpstream(store=store), SetEnvelope()),
-        gates=gates.of_shadow(aggregate, store),
+
+
+def _cutover(aggregate: str, percent: int, before: int, gates: SeparateGates) -> MoveBuckets:
+    return MoveBuckets(
+        aggregate=aggregate,
+        percent=percent,
+        before=before,
+        verified_within=gates.verified_within,
+        min_compared=gates.min_compared,
     )
-    return Phase(name="separate", title="A service with data of its own", steps=(sync, compare))

@@ -11,6 +11,7 @@ from django.db import connections, router
 from migrations_plan import append_only, syncing
 from migrations_plan.models import HistoryEntry
 from migrations_plan.operations import Passage, SetEnvelope
+from migrations_plan.owning import moved_by
 from migrations_plan.plan import Step
 from migrations_plan.plan_registry import Registered, registered
 from router.api import routed_services, stores
@@ -141,7 +142,9 @@ def _ladder(entry: Registered) -> Iterator[CheckMessage]:
 
 def _without_envelope(entry: Registered) -> Iterator[CheckMessage]:
     for lower, upper in pairwise(entry.plan.steps):
-        differs = any(getattr(lower, name) != getattr(upper, name) for name in (*CHANNELS, "store", "shadow_store"))
+        differs = any(
+            getattr(lower, name) != getattr(upper, name) for name in (*CHANNELS, "store", "shadow_store", "owned_store")
+        )
         if differs and not any(isinstance(operation, SetEnvelope) for operation in upper.operations):
             yield _error(
                 "E009",
@@ -183,7 +186,8 @@ def _stores(entry: Registered) -> Iterator[CheckMessage]:
 
 def _stores_of(step: Step) -> set[str]:
     in_use = {step.store} if any(getattr(step, channel) for channel in CHANNELS) else set()
-    return (in_use | {step.shadow_store} | _named_in(step, "store")) - {""}
+    owned = {step.owned_store} if any(moved_by(step)) else set()
+    return (in_use | owned | {step.shadow_store} | _named_in(step, "store")) - {""}
 
 
 def _aggregates(entry: Registered) -> Iterator[CheckMessage]:
@@ -213,6 +217,50 @@ def _named_in(step: Step, attribute: str) -> set[str]:
     return {getattr(part, attribute, "") for part in (*step.operations, *step.gates)} - {""}
 
 
+def _cutover(entry: Registered) -> Iterator[CheckMessage]:
+    moves = [(step, move) for step in entry.plan.steps for move in moved_by(step)]
+    for aggregate in dict.fromkeys(move.aggregate for _, move in moves):
+        mine = [(step, move) for step, move in moves if move.aggregate == aggregate]
+        percentages = [move.percent for _, move in mine]
+        told = ", ".join(map(str, percentages))
+        if percentages != sorted(set(percentages)) or percentages[0] < 1 or percentages[-1] != 100:
+            yield _error(
+                "E014",
+                entry,
+                f"brings {told} % of {aggregate!r} to the service.",
+                "Use rising percentages from 1 on, the last of them 100: separate(cutover=(1, 10, 50, 100)).",
+            )
+        elif [move.before for _, move in mine] != [0, *percentages[:-1]]:
+            yield _error(
+                "E014",
+                entry,
+                f"brings {told} % of {aggregate!r} to the service, and home from others: "
+                f"{', '.join(str(move.before) for _, move in mine)} %.",
+                "A step brings home what it has brought there: `before` is the percentage of the step before.",
+            )
+        if len(percentages) > 1 and syncing.whole(aggregate):
+            yield _error(
+                "E016",
+                entry,
+                f"brings {told} % of {aggregate!r} to the service, whose rows are their own partition keys.",
+                "A new row has no bucket before it has an id, so all change hands at once: cutover=(100,).",
+            )
+
+
+def _owned_under(entry: Registered) -> Iterator[CheckMessage]:
+    service, known = entry.plan.service, syncing.declared()
+    named = dict.fromkeys(move.aggregate for step in entry.plan.steps for move in moved_by(step))
+    for aggregate in named:
+        if aggregate in known and (group := syncing.owned_under(aggregate)) != service:
+            yield _error(
+                "E015",
+                entry,
+                f"moves {aggregate!r}, the owners of whose buckets are kept under {group!r}; the router looks under "
+                f"{service!r}.",
+                f"Call the aggregate (or the one that it moves with) {service!r}, like its service.",
+            )
+
+
 PROBLEMS = (
     _no_route,
     _start,
@@ -223,6 +271,8 @@ PROBLEMS = (
     _descriptions,
     _stores,
     _aggregates,
+    _cutover,
+    _owned_under,
 )
 """What may be wrong with one plan."""
 

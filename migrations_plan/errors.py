@@ -66,6 +66,14 @@ class Irreversible(Refused):
     """Go back over an operation that cannot be undone."""
 
 
+class WouldLoseData(Refused):
+    """Go back while something could not be brought home."""
+
+
+class BucketsLeft(Refused):
+    """End a run with buckets that are not where they were to be; running again goes on."""
+
+
 class OperationFailed(Refused):
     """Fail in an operation; the step stays begun."""
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -17,81 +17,15 @@ from migrations_plan.errors import (
 )
 from migrations_plan.gates import GateResult, Measurements, Subject
 from migrations_plan.lease import LEASE, Heartbeat, new_holder
-from migrations_plan.moves import PLANNERS, Move, require_reversible
+from migrations_plan.moves import PLANNERS, Move, homecomings, require_lossless, require_reversible
 from migrations_plan.operations import Operation
 from migrations_plan.plan import Plan
 from migrations_plan.recorder import Recorder
+from migrations_plan.runs import GateStop, Orders, Progress, Ran, silent
 from migrations_plan.state import Change, Direction, Kind, State
 
 POLL_SECONDS = 1.0
 """How often gates are measured again while waiting for them."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """Something happened; ``passing`` says that the next line may take its place."""
-
-    text: str
-    passing: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class GateStop:
-    """The step that could not be left, and what its gates said."""
-
-    step: str
-    results: tuple[GateResult, ...]
-
-    @property
-    def blocking(self) -> tuple[GateResult, ...]:
-        """Return the results that did not pass."""
-        return tuple(result for result in self.results if not result.passed)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ran:
-    """What a command did: the steps taken, and where gates stopped it."""
-
-    service: str
-    before: str
-    after: str
-    target: str
-    steps: tuple[str, ...] = ()
-    stop: GateStop | None = None
-
-    @property
-    def done(self) -> bool:
-        """Return whether the target was reached."""
-        return self.stop is None
-
-    def as_json(self) -> dict[str, Any]:
-        """Return what was done, for machines."""
-        return {
-            "service": self.service,
-            "done": self.done,
-            "before": self.before,
-            "after": self.after,
-            "target": self.target,
-            "steps": list(self.steps),
-            "stopped_by": [result.as_json() for result in self.stop.blocking] if self.stop else [],
-            "gates": [result.as_json() for result in self.stop.results] if self.stop else [],
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Orders:
-    """What a person asked for besides the target."""
-
-    actor: str
-    reason: str = ""
-    overrides: frozenset[str] = frozenset()
-    """Gates that may be passed although they do not hold; recorded with actor and reason."""
-    wait: float = 0.0
-    """Seconds to keep measuring, in all, until the gates pass."""
-
-
-def silent(progress: Progress) -> None:
-    """Report progress to nobody."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +83,11 @@ class Executor:
         require_reversible(moves)
         if not moves and target is None:
             raise Refused(f"{state.service} is at {state.step}, the first step of its plan.")
-        return self._run_all(state, moves, orders)
+        found = homecomings(moves, self.measurements)
+        for homecoming in found:
+            self.progress(Progress(text=str(homecoming)))
+        require_lossless(state.service, found)
+        return replace(self._run_all(state, moves, orders), homecomings=found)
 
     def pause(self, orders: Orders) -> State:
         """Forbid advancing; a command that is moving the service stops after its present operation."""
@@ -319,14 +257,21 @@ class Executor:
         )
 
     def _operate(self, move: Move, state: State, orders: Orders, number: int, operation: Operation) -> State:
-        context = move.context(self.measurements)
+        notes: list[str] = []
+
+        def report(text: str) -> None:
+            self.progress(Progress(text=f"  {text}", passing=True))
+            self._require_unchanged(state)  # somebody has paused the service, say
+
+        context = replace(move.context(self.measurements), actor=orders.actor, report=report, note=notes.append)
         forwards = move.direction is Direction.FORWARDS
         text = operation.describe(move.passage) if forwards else operation.describe_undo(move.passage)
         envelope = operation.forwards(context) if forwards else operation.backwards(context)
-        self.progress(Progress(text=f"  {text}"))
+        told = "; ".join((text, *notes))
+        self.progress(Progress(text=f"  {told}"))
         return self.recorder.change(
             state,
-            self._change(Kind.OPERATION, move, orders, detail=text),
+            self._change(Kind.OPERATION, move, orders, detail=told),
             envelope=envelope or state.envelope,
             operations_done=number + 1 if forwards else number,
             lease_until=self.measurements.now() + self.lease,

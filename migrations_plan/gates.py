@@ -1,18 +1,16 @@
 """What must hold before a step is left, each measured with a minimum of samples and a date."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from math import ceil, sqrt
+from math import ceil
 from typing import Any, Protocol
 
+from migrations_plan.confidence import samples_for, wilson
 from migrations_plan.listeners import Inventory
-from migrations_plan.standing import SyncStanding, Verified
-
-CONFIDENCE_Z = 1.645
-"""One-sided 95 % confidence."""
+from migrations_plan.standing import Check, Homecoming, SyncStanding, Verified
 
 
 class Outcome(StrEnum):
@@ -96,6 +94,16 @@ class Measurements(Protocol):
         """Ask the other side of an aggregate whether it takes part."""
         ...
 
+    def ready_to_move(
+        self, aggregate: str, buckets: Collection[int], *, verified_within: timedelta, min_compared: int
+    ) -> tuple[Check, ...]:
+        """Return what has to hold before those of the buckets that are at legacy go to the service."""
+        ...
+
+    def homecoming(self, aggregate: str, buckets: Collection[int]) -> Homecoming:
+        """Return what bringing those of the buckets that are away home to legacy takes, and would lose."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
@@ -146,31 +154,6 @@ class GateResult:
         }
 
 
-def wilson(hits: int, total: int, z: float = CONFIDENCE_Z) -> tuple[float, float]:
-    """Return the Wilson interval of a rate; from nothing at all it is everything."""
-    if total <= 0:
-        return 0.0, 1.0
-    rate, square = hits / total, z * z
-    middle = rate + square / (2 * total)
-    spread = z * sqrt(rate * (1 - rate) / total + square / (4 * total * total))
-    scale = 1 + square / total
-    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
-
-
-def samples_for(rate: float, misses: int = 0) -> int:
-    """Return how many samples with only ``misses`` misses it takes to be confident of ``rate``."""
-    if rate >= 1:
-        return 0
-    low, high = misses, misses + 1
-    while wilson(high - misses, high)[0] < rate:
-        low, high = high, high * 2
-    while low + 1 < high:
-        middle = (low + high) // 2
-        enough = wilson(middle - misses, middle)[0] >= rate
-        low, high = (low, middle) if enough else (middle, high)
-    return high
-
-
 class Gate(ABC):
     """A condition with a name, measured through the ``Measurements`` port only."""
 
@@ -210,14 +193,17 @@ class ShadowMatchRate(Gate):
 
     min_samples: int
     min_rate: float
+    store: str = ""
+    """With which store's answers; empty: that of the step."""
     valid_for: timedelta = timedelta(minutes=10)
 
     @property
     def name(self) -> str:
-        return "shadow-match-rate"
+        return f"shadow-match-rate{_of(self.store)}"
 
     def describe(self) -> str:
-        return f"at least {self.min_rate:.2%} of {self.minimum} or more compared answers match"
+        compared = f"answers compared with the store{_named(self.store)}" if self.store else "compared answers"
+        return f"at least {self.min_rate:.2%} of {self.minimum} or more {compared} match"
 
     @property
     def minimum(self) -> int:
@@ -225,7 +211,8 @@ class ShadowMatchRate(Gate):
         return max(1, self.min_samples, samples_for(self.min_rate))
 
     def judge(self, subject: Subject, measurements: Measurements) -> tuple[Outcome, int, int, str]:
-        found = measurements.comparisons(subject.service, subject.shadow_store or subject.store, subject.since)
+        store = self.store or subject.shadow_store or subject.store
+        found = measurements.comparisons(subject.service, store, subject.since)
         total, minimum = found.compared, self.minimum
         if total == 0:
             return (

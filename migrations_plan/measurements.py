@@ -1,6 +1,6 @@
 """The real numbers for gates: what the router measured."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from django.utils import timezone
@@ -8,7 +8,7 @@ from django.utils import timezone
 from migrations_plan import syncing
 from migrations_plan.gates import Calls, Comparisons, HealthReport
 from migrations_plan.listeners import Inventory, inventory
-from migrations_plan.standing import SyncStanding, Verified
+from migrations_plan.standing import Check, Homecoming, SyncStanding, Verified
 from migrations_plan.sync.events.handlers import handlers
 from router import api
 from router.exceptions import StranglerError
@@ -84,3 +84,13 @@ class RouterMeasurements:
     def peer(self, aggregate: str) -> HealthReport:
         """Ask the other side of an aggregate who it is to each bucket."""
         return syncing.peer(aggregate)
+
+    def ready_to_move(
+        self, aggregate: str, buckets: Collection[int], *, verified_within: timedelta, min_compared: int
+    ) -> tuple[Check, ...]:
+        """Ask both sides what has to hold before those of the buckets that are at legacy go to the service."""
+        return syncing.ready_to_move(aggregate, buckets, verified_within=verified_within, min_compared=min_compared)
+
+    def homecoming(self, aggregate: str, buckets: Collection[int]) -> Homecoming:
+        """Ask both sides what bringing those of the buckets that are away home takes, and would lose."""
+        return syncing.homecoming(aggregate, buckets)

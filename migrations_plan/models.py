@@ -31,6 +31,12 @@ class ServiceState(models.Model):
         db_default="",
         help_text="Which upstream gets copies of reads; empty: the one above.",
     )
+    owned_store = models.CharField(
+        max_length=40,
+        default="own",
+        db_default="own",
+        help_text="Which upstream answers for the buckets that the service owns.",
+    )
     version = models.PositiveBigIntegerField(default=1, help_text="Rises with every change; the compare-and-swap.")
     paused = models.BooleanField(default=False)
     entered_at = models.DateTimeField(help_text="When the step was completed; gates measure from here.")

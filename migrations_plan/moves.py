@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-from migrations_plan.errors import Irreversible, WrongDirection
+from migrations_plan.errors import Irreversible, WouldLoseData, WrongDirection
 from migrations_plan.gates import Gate, Measurements
 from migrations_plan.operations import Context, Operation, Passage
 from migrations_plan.plan import Plan, Step
+from migrations_plan.standing import Homecoming
 from migrations_plan.state import Direction, State
 
 NO_WAY_BACK = "CANNOT BE UNDONE"
@@ -136,6 +137,26 @@ def require_reversible(moves: tuple[Move, ...]) -> None:
                 f"{move.service} cannot go back over {move.upper.name}: {names} cannot be undone. Nothing was undone. "
                 f"The furthest step back is {move.upper.name}."
             )
+
+
+def homecomings(moves: tuple[Move, ...], measurements: Measurements) -> tuple[Homecoming, ...]:
+    """Return what going this way back has to bring home, and what it would lose; change nothing."""
+    returning: dict[str, frozenset[int]] = {}
+    for move in moves:
+        for _, operation in move.pending if move.direction is Direction.BACKWARDS else ():
+            for aggregate, buckets in operation.brings_home().items():
+                returning[aggregate] = returning.get(aggregate, frozenset()) | buckets
+    return tuple(measurements.homecoming(aggregate, buckets) for aggregate, buckets in returning.items())
+
+
+def require_lossless(service: str, found: tuple[Homecoming, ...]) -> None:
+    """Refuse the whole way back if something could not be brought home."""
+    problems = tuple(dict.fromkeys(problem for homecoming in found for problem in homecoming.problems))
+    if problems:
+        raise WouldLoseData(
+            f"{service} cannot go back without losing data: {' '.join(problems)} Nothing was undone. Once that is "
+            f"mended, `phase rollback {service}` goes back."
+        )
 
 
 def _whole(plan: Plan, lower: int, direction: Direction) -> Move:

@@ -1,6 +1,7 @@
 """What happens when a step is taken or undone: immutable, idempotent, and able to describe themselves."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -32,6 +33,11 @@ class Context(Passage):
     """What a running operation may use as well."""
 
     measurements: Measurements
+    actor: str = ""
+    report: Callable[[str], None] = lambda text: None
+    """Called by a long operation between two pieces of it, with how far it is; raises if it has to stop there."""
+    note: Callable[[str], None] = lambda text: None
+    """Called with what came of it, for history."""
 
 
 class Operation(ABC):
@@ -49,6 +55,10 @@ class Operation(ABC):
 
     def preflight(self, context: Context) -> None:  # noqa: B027
         """Raise NotReady if ``forwards`` could not succeed; change nothing."""
+
+    def brings_home(self) -> Mapping[str, frozenset[int]]:
+        """Return which buckets of which aggregates ``backwards`` brings home, where they are away."""
+        return {}
 
     @abstractmethod
     def forwards(self, context: Context) -> Envelope | None:
@@ -145,6 +155,8 @@ def _difference(old: Envelope, new: Envelope) -> str:
     ]
     if old.store != new.store:
         changes.append(f"store {old.store} -> {new.store}")
+    if old.owned_store != new.owned_store:
+        changes.append(f"the store for what the service owns {old.owned_store} -> {new.owned_store}")
     copies = old.shadow_store or old.store, new.shadow_store or new.store
     if copies != (old.store, new.store):
         changes.append(f"shadow to the store {copies[0]} -> {copies[1]}")

@@ -4,9 +4,11 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from migrations_plan.api import ServiceStatus
-from migrations_plan.executor import GateStop, Ran
 from migrations_plan.gates import GateResult
 from migrations_plan.moves import Move
+from migrations_plan.plan import Plan
+from migrations_plan.runs import GateStop, Ran
+from migrations_plan.standing import Homecoming
 from migrations_plan.state import HistoryLine, Kind
 from migrations_plan.tables import table
 
@@ -35,6 +37,8 @@ def since(status: ServiceStatus) -> str:
 
 def overview(statuses: Iterable[ServiceStatus], width: int) -> str:
     """Return one line per service."""
+    statuses = tuple(statuses)
+    owned = ("owned",) if any(one.extracted or one.between for status in statuses for one in status.owners) else ()
     rows = [
         (
             status.service,
@@ -43,6 +47,7 @@ def overview(statuses: Iterable[ServiceStatus], width: int) -> str:
             + (" (moving)" if status.state.moving else ""),
             *(f"{status.channels[name].effective} %" for name in ("reads", "writes")),
             shadow(status),
+            *(owned_by_service(status) for _ in owned),
             since(status),
             status.next_step.name if status.next_step else "-",
             missing(status),
@@ -51,7 +56,22 @@ def overview(statuses: Iterable[ServiceStatus], width: int) -> str:
     ]
     if not rows:
         return "No service has a plan: register one in an app's strangler.py."
-    return table(("service", "step", "reads", "writes", "shadow", "how long", "next", "what is missing"), rows, width)
+    headers = ("service", "step", "reads", "writes", "shadow", *owned, "how long", "next", "what is missing")
+    return table(headers, rows, width)
+
+
+def owned_by_service(status: ServiceStatus) -> str:
+    """Return how many percent of the buckets the service owns, and how many are in between."""
+    told = [f"{one.extracted} %" + (f" ({one.between} in between)" if one.between else "") for one in status.owners]
+    return ", ".join(told)
+
+
+def point_of_no_return(plan: Plan) -> str:
+    """Say from which step on there is no way back."""
+    step = plan.point_of_no_return
+    if step is None:
+        return "Every step of this plan can be undone."
+    return f"The point of no return is {step.name}: once it is begun, nobody can go back over it."
 
 
 def shadow(status: ServiceStatus) -> str:
@@ -73,8 +93,8 @@ def missing(status: ServiceStatus) -> str:
     return "; ".join(told) or ("nothing: every gate holds" if status.gates else "nothing")
 
 
-def one(status: ServiceStatus, width: int) -> str:
-    """Return everything about one service."""
+def one(status: ServiceStatus, width: int, coming: Iterable[Homecoming] = ()) -> str:
+    """Return everything about one service, and what it would take to bring it home."""
     state = status.state
     title = status.step.title if status.step else "a step that the plan does not have"
     blocks = [
@@ -86,8 +106,11 @@ def one(status: ServiceStatus, width: int) -> str:
         blocks.append(f"{state.holder} is moving it, {state.direction}, with {state.moving_to}.")
     blocks.append(_channels(status, width))
     blocks.append(ladder(status))
-    if status.gates and status.next_step:
-        blocks.append(f"Before {status.next_step.name}, as measured now:\n{gate_table(status.gates, width)}")
+    blocks += [f"Owners of {one.aggregate}: {one}." for one in status.owners]
+    blocks += [f"To go back: {homecoming(one)}" for one in coming]
+    if status.gates:
+        before = f"Before {status.next_step.name}" if status.next_step else f"What {state.step} has to show"
+        blocks.append(f"{before}, as measured now:\n{gate_table(status.gates, width)}")
     if status.evidence:
         blocks.append(f"Recorded evidence:\n{_evidence(status, width)}")
     blocks.append(_next(status))
@@ -98,7 +121,8 @@ def ladder(status: ServiceStatus) -> str:
     """Return the steps of the plan with a mark at the present one."""
     here, to = status.state.step, status.state.moving_to
     marks = {here: "->", to: ".."} if to else {here: "->"}
-    return "\n".join(f"{marks.get(step.name, ''):>4} {step.name}" for step in status.plan.steps)
+    lines = [f"{marks.get(step.name, ''):>4} {step.name}" for step in status.plan.steps]
+    return "\n".join([*lines, point_of_no_return(status.plan)])
 
 
 def gate_table(results: Iterable[GateResult], width: int) -> str:
@@ -110,19 +134,25 @@ def gate_table(results: Iterable[GateResult], width: int) -> str:
     return table(("gate", "says", "samples", "wanted", "missing", "why"), rows, width)
 
 
-def moves(found: tuple[Move, ...], width: int) -> str:
-    """Return what would be done, in order, and how each is undone."""
+def moves(found: tuple[Move, ...], width: int, plan: Plan, coming: tuple[Homecoming, ...] = ()) -> str:
+    """Return what would be done, in order, how each is undone, and what has to be brought home."""
     if not found:
         return "Nothing to do."
-    blocks = []
+    blocks = [homecoming(one) for one in coming]
     for number, move in enumerate(found, 1):
         resumes = ", begun before and to be finished" if move.resumes else ""
         head = f"{number}. {move.from_step.name} -> {move.to_step.name}{resumes}: {move.to_step.title}"
         gates = "".join(f"\n   must hold first: {gate.name}: {gate.describe()}" for gate in move.gates)
         lines = table(("does", "undone by"), move.lines(), width - 3)
         blocks.append(f"{head}{gates}\n" + "\n".join(f"   {line}" for line in lines.splitlines()))
-    warning = "\n\nCAREFUL: this way has a point of no return." if any(move.irreversible for move in found) else ""
-    return "\n\n".join(blocks) + warning
+    if any(move.irreversible for move in found):
+        blocks.append("CAREFUL: this way has a point of no return.")
+    return "\n\n".join([*blocks, point_of_no_return(plan)])
+
+
+def homecoming(found: Homecoming) -> str:
+    """Return what has to be brought home before anything is undone, and what would be lost."""
+    return "\n".join([str(found), *(f"! This would lose data, so it is refused: {one}" for one in found.problems)])
 
 
 def ran(result: Ran) -> str:

@@ -22,6 +22,8 @@ class Step:
     store: str = "shared"
     shadow_store: str = ""
     """Which store gets copies of reads. Empty: the one that answers, of reads that legacy still answers."""
+    owned_store: str = "own"
+    """Which store answers for the buckets that the service owns, whatever the rest says."""
     operations: tuple[Operation, ...] = ()
     gates: tuple[Gate, ...] = ()
 
@@ -40,7 +42,13 @@ class Step:
             shadow=self.shadow,
             store=self.store,
             shadow_store=self.shadow_store,
+            owned_store=self.owned_store,
         )
+
+    @property
+    def reversible(self) -> bool:
+        """Return whether the step can be undone."""
+        return all(operation.reversible for operation in self.operations)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +81,11 @@ class Plan:
     def names(self) -> tuple[str, ...]:
         """Return the names of all steps, in order."""
         return tuple(step.name for step in self.steps)
+
+    @property
+    def point_of_no_return(self) -> Step | None:
+        """Return the first step that cannot be undone; None if each can."""
+        return next((step for step in self.steps if not step.reversible), None)
 
     def index(self, name: str) -> int:
         """Return where on the way the step with exactly this name is."""

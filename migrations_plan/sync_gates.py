@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from migrations_plan.gates import Gate, Measurements, Outcome, Subject, lacking
-from migrations_plan.standing import SyncStanding
+from migrations_plan.standing import Owners, SyncStanding
 
 OUT = "legacy->extracted"
+BACK = "extracted->legacy"
 
 Judgement = tuple[Outcome, int, int, str]
 
@@ -116,6 +117,83 @@ class SyncCaughtUp(SyncGate):
         if way.lag_p99 > self.max_lag_seconds:
             return Outcome.FAIL, way.lag_samples, minimum, f"{says}; {self.max_lag_seconds:g} s are allowed."
         return Outcome.PASS, way.lag_samples, minimum, f"{says}."
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncBackCaughtUp(SyncCaughtUp):
+    """Require the same of the changes that are made at the service, which alone knows what waits there."""
+
+    way: str = BACK
+    max_waiting: int = 100
+    """So many changes may be on their way home."""
+
+    @property
+    def name(self) -> str:
+        return "sync-back-caught-up"
+
+    def describe(self) -> str:
+        return (
+            f"99 % of {self.minimum} or more changes made at the service came home within {self.max_lag_seconds:g} s, "
+            f"and at most {self.max_waiting} are on their way"
+        )
+
+    def judge(self, subject: Subject, measurements: Measurements) -> Judgement:
+        outcome, samples, minimum, told = super().judge(subject, measurements)
+        if outcome is not Outcome.PASS:
+            return outcome, samples, minimum, told
+        found = measurements.homecoming(self.aggregate, range(100))
+        if found.problems:
+            return Outcome.FAIL, samples, minimum, " ".join(found.problems)
+        if found.waiting > self.max_waiting:
+            late = f"{found.waiting} changes at the service have not come home; {self.max_waiting} are allowed."
+            return Outcome.FAIL, samples, minimum, late
+        return outcome, samples, minimum, told
+
+
+@dataclass(frozen=True, kw_only=True)
+class NothingParked(SyncGate):
+    """Require that no document is refused on either side."""
+
+    valid_for: timedelta = timedelta(minutes=1)
+
+    @property
+    def name(self) -> str:
+        return "nothing-parked"
+
+    def describe(self) -> str:
+        return f"no document of {self.aggregate} was refused by the service, and none is parked at legacy"
+
+    def judge_standing(self, standing: SyncStanding) -> Judgement:
+        way = standing.way(OUT)
+        refused, parked = way.held if way else 0, standing.parked
+        if refused or parked:
+            told = f"The service has not accepted {refused} documents, legacy {parked}; "
+            return Outcome.FAIL, 0, 0, f"{told}`sync waiting {self.aggregate}` says which, and why."
+        return Outcome.PASS, 0, 0, "Both sides have accepted everything."
+
+
+@dataclass(frozen=True, kw_only=True)
+class BucketsThere(SyncGate):
+    """Require that the service owns all the buckets that the step wants there, and that none is in between."""
+
+    percent: int
+    valid_for: timedelta = timedelta(minutes=1)
+
+    @property
+    def name(self) -> str:
+        return "buckets-there"
+
+    def describe(self) -> str:
+        return f"the service owns {self.percent} buckets of {self.aggregate}, and none is in between"
+
+    def judge_standing(self, standing: SyncStanding) -> Judgement:
+        found = Owners.of(self.aggregate, self.percent, standing)
+        told = f"The service owns {found.extracted} of {self.percent} buckets"
+        if found.between:
+            mend = f"`sync resume {self.aggregate}` goes on with them"
+            return Outcome.FAIL, found.extracted, self.percent, f"{told}, {found.between} are in between; {mend}."
+        outcome = Outcome.PASS if found.extracted >= self.percent else Outcome.FAIL
+        return outcome, found.extracted, self.percent, f"{told}."
 
 
 @dataclass(frozen=True, kw_only=True)

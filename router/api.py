@@ -1,6 +1,7 @@
 """The public face of the router, for the plan and for everybody else's commands and pages."""
 
-from router.snapshot import Envelope, Snapshot, SnapshotSource
+from router.holders import Holder, Ownership
+from router.snapshot import Envelope, OwnershipSource, Snapshot, SnapshotSource
 from router.steering import (
     Effective,
     FlagState,
@@ -14,12 +15,14 @@ from router.steering import (
 from router.traffic_api import (
     BreakerState,
     FieldCount,
+    HandoverSummary,
     Health,
     ShadowSummary,
     SideTraffic,
     TrafficSummary,
     breaker_openings,
     breaker_states,
+    handovers,
     shadow_summary,
     traffic,
     upstream_health,
@@ -31,7 +34,11 @@ __all__ = [
     "Envelope",
     "FieldCount",
     "FlagState",
+    "HandoverSummary",
     "Health",
+    "Holder",
+    "Ownership",
+    "OwnershipSource",
     "ShadowSummary",
     "SideTraffic",
     "Snapshot",
@@ -41,6 +48,7 @@ __all__ = [
     "breaker_states",
     "effective",
     "flags",
+    "handovers",
     "kill_switches",
     "known_services",
     "routed_services",

@@ -11,11 +11,12 @@ class RouterConfig(AppConfig):
 
     def ready(self) -> None:
         """Import every app's strangler.py and register the system checks."""
-        from router import checks, metrics, poller, registry  # the models these need exist only now
+        from router import checks, fences, metrics, poller, registry  # the models these need exist only now
         from router.seam import checks as seam_checks
 
         checks.register_all()
         seam_checks.register_all()
         poller.install()
+        fences.install()
         metrics.install()
         registry.autodiscover()

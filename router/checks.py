@@ -18,7 +18,7 @@ from router.conf import SETTING, ServiceSettings, StranglerSettings, conf, unkno
 from router.exceptions import ConfigurationError
 from router.project_checks import check_atomic_writes, check_databases, check_project
 from router.routes import FromPath, Route
-from router.snapshot import SnapshotSource
+from router.snapshot import OwnershipSource, SnapshotSource
 
 SECRET_LENGTH = 32
 DEMO_SECRET = "demo-only-"
@@ -29,7 +29,7 @@ Check = Callable[..., list[CheckMessage]]
 
 def register_all() -> None:
     """Register every check of the router."""
-    of_settings: tuple[Check, ...] = (check_settings, check_services, check_source, check_routes)
+    of_settings: tuple[Check, ...] = (check_settings, check_hold, check_services, check_source, check_routes)
     for check in (*of_settings, check_project, check_databases, check_atomic_writes):
         checks.register(check)
     checks.register(check_secrets, Tags.security, deploy=True)
@@ -48,6 +48,21 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
             Error(f"{unknown.where} has a key {unknown.key!r}, which means nothing.", hint=meant, id="strangler.E011")
         )
     return found
+
+
+def check_hold(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Report a write that would wait without ever looking for its owner."""
+    hold = _usable_conf().hold
+    if hold.poll_seconds < hold.seconds:
+        return []
+    return [
+        Error(
+            f"{SETTING}['HOLD'] lets a write wait for {hold.seconds} seconds, and look for its owner each "
+            f"{hold.poll_seconds}: it is given up before it has looked.",
+            hint="Make POLL_SECONDS a small part of SECONDS.",
+            id="strangler.E018",
+        )
+    ]
 
 
 def check_services(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
@@ -95,6 +110,8 @@ def check_source(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list
         source, problem = _imported(known.snapshot_source)
         if problem is None and not isinstance(source, SnapshotSource):
             problem = "it has no method envelopes()"
+        if problem is None and _offers_half(source):
+            problem = "it has only one of the methods ownership() and owner_now(), which belong together"
         if problem is not None:
             found.append(
                 Error(
@@ -116,6 +133,12 @@ def check_source(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list
                 )
             )
     return found
+
+
+def _offers_half(source: Any) -> bool:
+    """Return whether a source tells who owns what, but not in both of the ways that are needed."""
+    offers = hasattr(source, "ownership") or hasattr(source, "owner_now")
+    return offers and not isinstance(source, OwnershipSource)
 
 
 def _imported(path: str) -> tuple[Any, str | None]:

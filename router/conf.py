@@ -69,6 +69,18 @@ class ShadowSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HoldSettings:
+    """How long a write waits for an owner while its data changes hands."""
+
+    seconds: float = 3.0
+    """After that it is answered 503."""
+    most: int = 8
+    """Writes that wait at once in a process; one more is answered 503 at once."""
+    poll_seconds: float = 0.02
+    """How often one that waits asks the database who owns its data."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ServiceSettings:
     """One service that is being extracted: where it runs and how it is called."""
 
@@ -102,6 +114,7 @@ class StranglerSettings:
     forward_threads: int = 32
     """Threads per service and process that wait for its answers, where the project runs on an event loop (ASGI)."""
     shadow: ShadowSettings = field(default_factory=ShadowSettings)
+    hold: HoldSettings = field(default_factory=HoldSettings)
 
     def service(self, name: str) -> ServiceSettings:
         """Return the settings of one service, or say which ones there are."""
@@ -198,7 +211,7 @@ _PLAIN: dict[object, Callable[[object, str], Any]] = {
     tuple[str, ...]: _texts,
     Mapping[str, str]: _urls,
 }
-_NESTED = (Timeouts, BreakerSettings, ShadowSettings)
+_NESTED = (Timeouts, BreakerSettings, ShadowSettings, HoldSettings)
 
 
 class _Reader:

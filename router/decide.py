@@ -5,11 +5,15 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
 from router.buckets import bucket as bucket_of
+from router.holders import Holder
 from router.limits import BLOCKERS, CHANNEL_OF, Limits, limits
 from router.routes import Key, Kind, Route
 from router.snapshot import Snapshot
 
-Side: TypeAlias = Literal["legacy", "extracted"]
+Side: TypeAlias = Literal["legacy", "extracted", "none"]
+"""Who answers. ``none``: nobody may now, so a write waits for an owner or is told to come back."""
+Owner: TypeAlias = Holder | Literal["some"]
+"""Who owns what a request touches; ``some``: it has no key, and some buckets have left legacy."""
 
 _SHADOWED_METHODS = frozenset({"GET", "HEAD"})
 
@@ -34,6 +38,12 @@ class _Case(NamedTuple):
     facts: Facts
     limits: Limits
     bucket: int | None
+    owner: Owner = "legacy"
+
+    @property
+    def whose(self) -> str:
+        """Say what the request touches."""
+        return "all buckets" if self.bucket is None else f"bucket {self.bucket}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +57,8 @@ class Decision:
     service: str
     route: str
     bucket: int | None = None
+    owner: Owner = "legacy"
+    """Who owns the data; legacy's is steered by envelope and flag, the service's is not."""
     requested_percent: int = 0
     """What the flag asks for."""
     effective_percent: int = 0
@@ -60,9 +72,23 @@ class Decision:
     """Whether the copy goes to a store with data of its own, which follows the other's a moment later."""
 
     @property
+    def has_left(self) -> bool:
+        """Whether legacy has no more than a copy of the data, or of some of it, so that its answers may be stale."""
+        return self.owner in _LEFT
+
+    @property
+    def held(self) -> bool:
+        """Whether the write waits until somebody owns the data."""
+        return self.reason == CHANGING_HANDS
+
+    @property
     def detail(self) -> str:
         """Return the reason in a sentence; put together when somebody reads it, which few requests need."""
         return _sentence(self.reason, self.grounds)
+
+
+_LEFT: frozenset[Owner] = frozenset({"extracted", "some"})
+CHANGING_HANDS = "changing-hands"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +104,45 @@ def _blocked_by(code: str) -> Callable[[_Case], bool]:
     return lambda case: case.limits.blocked == code
 
 
+def _writes(case: _Case) -> bool:
+    return case.facts.route.kind is Kind.WRITE
+
+
+def _owned(case: _Case) -> bool:
+    return case.owner == "extracted"
+
+
+BY_OWNERSHIP: dict[str, Rule] = {
+    "killed-write": Rule(
+        "none",
+        lambda case: _owned(case) and case.limits.blocked == "killed" and _writes(case),
+        "the kill switch {switch} is on, and legacy may not write {whose}, which {service} owns",
+    ),
+    "killed-read": Rule(
+        "legacy",
+        lambda case: _owned(case) and case.limits.blocked == "killed",
+        "the kill switch {switch} is on: legacy answers from its copy of {whose}, which {service} owns",
+    ),
+    "owned-by-service": Rule(
+        "extracted",
+        _owned,
+        "{service} owns {whose}, whatever {step} and the flag {flag} say",
+    ),
+    CHANGING_HANDS: Rule(
+        "none",
+        lambda case: case.owner == "none" and _writes(case),
+        "{whose} of {service} is changing hands, so writes wait until somebody owns it",
+    ),
+    "some-left": Rule(
+        "legacy",
+        lambda case: case.owner == "some",
+        "the request has no partition key; {service} owns some buckets already, and legacy answers until it owns all",
+    ),
+}
+"""What overrides kill switch, envelope and flag. Reads of what changes hands go on as if legacy still owned it."""
+
 RULES: dict[str, Rule] = {
+    **BY_OWNERSHIP,
     **{
         code: Rule("legacy", _blocked_by(code), f"legacy answers: {sentence}")
         for code, (_, sentence) in BLOCKERS.items()
@@ -156,8 +220,8 @@ def decide(facts: Facts, snapshot: Snapshot) -> Decision:
     """Decide who answers; the same facts and snapshot give the same decision in every process."""
     route = facts.route
     allowed = limits(route.service, CHANNEL_OF[route.kind], snapshot)
-    bucket = None if facts.key is None else bucket_of(route.service, facts.key)
-    case = _Case(facts, allowed, bucket)
+    bucket = bucket_for(facts)
+    case = _Case(facts, allowed, bucket, _owner(allowed, bucket))
     if bucket is not None and (allowed.rule.names_people or _shadow_names_people(route, snapshot)):
         return _decided(case, snapshot)
     # No rule looks at the client, so each bucket of a route is worked out once per snapshot. The route is kept with the
@@ -169,11 +233,37 @@ def decide(facts: Facts, snapshot: Snapshot) -> Decision:
     return known[1]
 
 
+def decide_for(owner: Holder, facts: Facts, snapshot: Snapshot) -> Decision:
+    """Decide a write anew whose data turned out to be owned by somebody else than the snapshot says."""
+    allowed = limits(facts.route.service, CHANNEL_OF[facts.route.kind], snapshot)
+    return _decided(_Case(facts, allowed, bucket_for(facts), owner), snapshot)
+
+
+def bucket_for(facts: Facts) -> int | None:
+    """Return the bucket that a request touches, None where it has no key."""
+    return None if facts.key is None else bucket_of(facts.route.service, facts.key)
+
+
+def _owner(allowed: Limits, bucket: int | None) -> Owner:
+    moved = allowed.moved
+    if moved is None:
+        return "legacy"
+    if bucket is not None:
+        return moved.holder(bucket)
+    if moved.wholly_extracted:
+        return "extracted"
+    return "some" if moved.extracted else "legacy"
+
+
 def _decided(case: _Case, snapshot: Snapshot) -> Decision:
-    facts, allowed, bucket = case
+    facts, allowed, bucket, owner = case
     reason = _first(case)
     side = RULES[reason].side
-    shadow = (side == "legacy" or allowed.compares_stores) and _shadowed(facts, bucket, snapshot)
+    owned = reason == "owned-by-service"
+    store, copy = (allowed.owned_store, allowed.replica_store) if owned else (allowed.store, allowed.shadow_store)
+    compares = store != copy
+    copied = compares if side == "extracted" else side == "legacy" and owner not in _LEFT
+    shadow = copied and _shadowed(facts, bucket, snapshot)
     return Decision(
         side=side,
         reason=reason,
@@ -181,21 +271,26 @@ def _decided(case: _Case, snapshot: Snapshot) -> Decision:
         service=facts.route.service,
         route=facts.route.name,
         bucket=bucket,
+        owner=owner,
         requested_percent=allowed.requested,
         effective_percent=allowed.effective,
-        store=allowed.store,
+        store=store,
         shadow=shadow,
-        shadow_store=allowed.shadow_store if shadow else "",
-        compares_stores=shadow and allowed.compares_stores,
+        shadow_store=copy if shadow else "",
+        compares_stores=shadow and compares,
     )
 
 
 def needs_identity(route: Route, snapshot: Snapshot) -> bool:
     """Return whether the decision depends on who asks or whose data it is, so that the session has to be read."""
     allowed = limits(route.service, CHANNEL_OF[route.kind], snapshot)
-    if allowed.settled is None:
+    moved = allowed.moved
+    if moved is not None:
+        if not moved.wholly_extracted:
+            return True  # each bucket has an owner of its own
+    elif allowed.settled is None:
         return True
-    if allowed.settled and not allowed.compares_stores:
+    elif allowed.settled and not allowed.compares_stores:
         return False
     return _may_be_shadowed(route) and limits(route.service, "shadow", snapshot).settled is None
 
@@ -218,6 +313,7 @@ def _sentence(reason: str, case: _Case) -> str:
         requested=case.limits.requested,
         effective=case.limits.effective,
         bucket=case.bucket,
+        whose=case.whose,
         subject=case.facts.subject,
     )
 

@@ -18,6 +18,7 @@ from router.breaker import BreakerOpen, breaker_for
 from router.conf import conf
 from router.exceptions import ConfigurationError, StranglerError, UnknownService
 from router.exchange import Exchange
+from router.fences import watched
 from router.forward import (
     Ambiguous,
     ForwardError,
@@ -30,6 +31,7 @@ from router.forward import (
     send,
     to_django,
 )
+from router.handover.errors import MetFence
 from router.idempotency.claims import HEADER as KEY_HEADER
 from router.idempotency.claims import Claim, Stored, fingerprint_of, seize
 from router.idempotency.errors import IdempotencyError
@@ -37,7 +39,7 @@ from router.idempotency.guard import CLAIM_ATTRIBUTE, kept_of, settle
 from router.identity import HEADER as IDENTITY_HEADER
 from router.identity.tokens import issue
 from router.metrics import Outcome
-from router.service.headers import REFUSED_HEADER
+from router.service.headers import NOT_OWNER_HEADER, REFUSED_HEADER
 from router.shadowing import compare_stores, not_compared
 from router.steps import GetResponse, Steps, by_legacy, carry_out, in_database, on_the_wire
 from router.upstreams import upstream_for
@@ -56,8 +58,10 @@ class UpstreamFailed(StranglerError):
 TOO_LONG = "The body was too long to be kept for a second try."
 NOT_SENT = (BreakerOpen, NotSent, ConfigurationError, UnknownService)
 """What says for certain that the service was not asked; a process without the service's address cannot ask it."""
-NO_ANSWER = (*NOT_SENT, Ambiguous, UpstreamFailed)
+NO_ANSWER = (*NOT_SENT, Ambiguous, UpstreamFailed, MetFence)
 """What ``call`` raises where the service gave no answer to pass on."""
+WATCHED = "strangler_watched"
+"""Set on a request whose fences are counted, so that an error of one need not be reported as a crash."""
 FAILED_AHEAD = "strangler.failed_ahead"
 """Key in the WSGI environment, which no client can set: why the service did not answer ``router.ahead``."""
 
@@ -87,13 +91,20 @@ def ask(exchange: Exchange, *, key: str | None = None) -> UpstreamResponse:
 
 
 def call(upstream: Upstream, outbound: OutboundRequest) -> UpstreamResponse:
-    """Call the service under its breaker; a server error counts as a failure and is raised."""
+    """Call the service under its breaker; a server error counts as a failure and is raised.
+
+    That a fence has refused the work is no failure of the service's, and is raised as well.
+    """
     with breaker_for(upstream).calling() as guarded:
         response = send(upstream, outbound)
         if response.status >= 500 or response.header(REFUSED_HEADER) is not None:
             response.close()
             raise UpstreamFailed(response.status)
-        return guarded.watch(response)
+        refused = response.header(NOT_OWNER_HEADER)
+        if refused is None:
+            return guarded.watch(response)
+    response.close()
+    raise MetFence(refused)
 
 
 def _asked(exchange: Exchange, key: str | None) -> Steps[UpstreamResponse]:
@@ -126,13 +137,21 @@ def _divert_write(exchange: Exchange) -> Steps[Answered]:
     key = given if given is not None else uuid.uuid4().hex
     try:
         return _from_service((yield from _asked(exchange, key)))
-    except NOT_SENT as why:
+    except MetFence:
+        raise
+    except NO_ANSWER as why:
+        if exchange.decision.owner != "extracted":
+            return (yield from _unanswered(exchange, why, key))
+        return _unavailable(exchange, str(why), key)  # legacy may not write what the service owns
+
+
+def _unanswered(exchange: Exchange, why: Exception, key: str) -> Steps[Answered]:
+    if isinstance(why, NOT_SENT):
         # A key of the client's own may have come before, on a request that is still under way.
-        if given is None:
+        if KEY_HEADER not in exchange.request.headers:
             return (yield from _not_sent(exchange, why, key))
         return (yield from _take_over(exchange, why, key, Outcome.FALLBACK_NOT_SENT))
-    except (Ambiguous, UpstreamFailed) as why:
-        return (yield from _take_over(exchange, why, key, Outcome.FALLBACK_CLAIMED))
+    return (yield from _take_over(exchange, why, key, Outcome.FALLBACK_CLAIMED))
 
 
 def _not_sent(exchange: Exchange, why: Exception, key: str) -> Steps[Answered]:
@@ -172,7 +191,13 @@ def _seized(exchange: Exchange, key: str, *, keep: bool) -> Claim | Stored | Ans
 def _under_claim(exchange: Exchange, why: Exception, held: Claim, outcome: Outcome, key: str) -> Steps[Answered]:
     request: Any = exchange.request
     setattr(request, CLAIM_ATTRIBUTE, held)
-    answered = yield from _from_legacy(exchange, why, outcome)
+    try:
+        answered = yield from _from_legacy(exchange, why, outcome)
+    except MetFence:
+        # The data moved after the service was asked, and now neither has done anything: the key waits for a retry.
+        yield from in_database(held.lapse)
+        setattr(request, CLAIM_ATTRIBUTE, None)
+        raise
     yield from in_database(lambda: settle(request, **kept_of(answered.response)))
     return (yield from _overtaken(exchange, why, key)) if held.lost else answered
 
@@ -202,8 +227,31 @@ def _from_service(response: UpstreamResponse) -> Answered:
 def _from_legacy(exchange: Exchange, why: Exception, outcome: Outcome) -> Steps[Answered]:
     exchange.note = f"fallback:{code_of(why)}"
     logger.warning("%s %s is answered by legacy: %s", exchange.request.method, exchange.request.path, why)
-    response = yield from by_legacy(exchange.request)
+    response = yield from _written_by_legacy(exchange) if exchange.is_write else by_legacy(exchange.request)
     return Answered(response=response, side="legacy", outcome=outcome)
+
+
+def answer_by_legacy(exchange: Exchange) -> Steps[Answered]:
+    """Let legacy answer what stays with it; raise MetFence if a write of it was refused."""
+    response = yield from _written_by_legacy(exchange) if exchange.is_write else by_legacy(exchange.request)
+    return Answered(response=response, side="legacy", outcome=_outcome(response))
+
+
+def _written_by_legacy(exchange: Exchange) -> Steps[HttpResponseBase]:
+    """Let legacy write. A fence that it met counts, whatever its code has made of the error."""
+    exchange.keep_body()
+    setattr(exchange.request, WATCHED, True)
+    with watched() as met:
+        response = yield from by_legacy(exchange.request)
+    if met:
+        raise MetFence.of(met[0])
+    return response
+
+
+def _outcome(response: HttpResponseBase) -> Outcome:
+    if response.status_code >= 500:
+        return Outcome.SERVER_ERROR
+    return Outcome.CLIENT_ERROR if response.status_code >= 400 else Outcome.OK
 
 
 def _refused(exchange: Exchange, error: IdempotencyError, key: str) -> Answered:
@@ -240,6 +288,8 @@ def code_of(why: Exception) -> str:
     """Return why the service did not answer, as a short code for a header."""
     if isinstance(why, UpstreamFailed):
         return f"status-{why.status}"
+    if isinstance(why, MetFence):
+        return "not-owner"
     if isinstance(why, ForwardError):
         return f"{'not-sent' if isinstance(why, NotSent) else 'ambiguous'}-{why.cause}"
     return "breaker-open" if isinstance(why, BreakerOpen) else "misconfigured"

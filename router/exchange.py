@@ -4,18 +4,20 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, RawPostDataException
 from django.utils.functional import cached_property
 from django.utils.module_loading import import_string
 
 from router.conf import conf
 from router.csrf import SAFE_METHODS, refusal
-from router.decide import Decision, Facts, decide, needs_identity
+from router.decide import Decision, Facts, bucket_for, decide, decide_for, needs_identity
+from router.holders import Holder
 from router.identity import ANONYMOUS, Identity
 from router.identity.resolvers import CredentialsRejected, Resolver, resolve
 from router.registry import Match
@@ -70,8 +72,17 @@ class Exchange:
         if self.decision.side == "legacy" and not self.decision.shadow:
             return
         _ = self.identity
-        if self.decision.side == "extracted":
+        if self.decision.side != "legacy":
             _ = self.forbidden
+
+    def find_bucket(self) -> int | None:
+        """Ask session and database for all that another owner needs, and return the bucket that is touched."""
+        _ = self.forbidden
+        return bucket_for(self.facts)
+
+    def hand_to(self, owner: Holder) -> None:
+        """Decide anew, for the owner that the data turned out to have."""
+        self.decision = decide_for(owner, self.facts, self.snapshot)
 
     @cached_property
     def forbidden(self) -> HttpResponse | None:
@@ -91,9 +102,14 @@ class Exchange:
         """Who answers. Looks at the client only where that makes a difference, so that most requests pay nothing."""
         if not needs_identity(self.route, self.snapshot):
             return decide(Facts(method=self.request.method or "", route=self.route), self.snapshot)
+        return decide(self.facts, self.snapshot)
+
+    @cached_property
+    def facts(self) -> Facts:
+        """All that a decision may depend on."""
         identity = self.identity
         asked = Asked(subject=identity.subject, arguments=self.match.kwargs, body=self.json_body)
-        facts = Facts(
+        return Facts(
             method=self.request.method or "",
             route=self.route,
             key=self.route.partition_key(asked),
@@ -102,7 +118,6 @@ class Exchange:
             superuser=identity.superuser,
             authenticated=identity.authenticated,
         )
-        return decide(facts, self.snapshot)
 
     @property
     def host_is_ours(self) -> bool:
@@ -119,6 +134,28 @@ class Exchange:
         if settings.DATA_UPLOAD_MAX_MEMORY_SIZE is not None:
             limit = min(limit, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
         return hasattr(self.request, "_body") or self.content_length <= limit
+
+    @property
+    def may_change_hands(self) -> bool:
+        """Whether the data may have, or get, another owner than legacy; True as well while nobody knows."""
+        return self.route.service in self.snapshot.ownership or self.snapshot.version == 0
+
+    @property
+    def is_changing_hands(self) -> bool:
+        """Whether some of the service's data has left legacy, so that the write may be handed on."""
+        known = self.snapshot.ownership.get(self.route.service)
+        return self.is_write and known is not None and not known.wholly_legacy
+
+    def keep_body(self) -> None:
+        """Read the body of a write that may have to be sent a second time, before a view consumes it."""
+        if self.route.replayable and self.may_change_hands and self.body_is_kept:
+            with suppress(RawPostDataException):  # a form that middleware has parsed already
+                _ = self.request.body
+
+    @property
+    def has_body(self) -> bool:
+        """Whether the body is in memory, so that it can be sent again."""
+        return hasattr(self.request, "_body")
 
     @property
     def body_is_whole(self) -> bool:

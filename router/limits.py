@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from router.holders import Ownership
 from router.routes import Kind
 from router.snapshot import Envelope, FlagRule, Snapshot
 
@@ -68,6 +69,12 @@ class Limits:
     store: str
     shadow_store: str
     """The store that copies of reads go to."""
+    owned_store: str
+    """The store that answers for buckets that the service owns."""
+    replica_store: str
+    """The store that copies of reads of such buckets go to: on the data that was theirs before."""
+    ownership: Ownership | None
+    """Who owns the service's data; None where it cannot move."""
     rule: FlagRule
     """The flag; where there is none, one that lets everybody in."""
     has_flag: bool
@@ -81,6 +88,11 @@ class Limits:
     switch: str
     """The kill switch that counts."""
     paused: bool
+
+    @property
+    def moved(self) -> Ownership | None:
+        """Return who owns the service's data if some of it has left legacy, else None: then ownership plays no part."""
+        return None if self.ownership is None or self.ownership.wholly_legacy else self.ownership
 
     @property
     def compares_stores(self) -> bool:
@@ -98,14 +110,15 @@ class Limits:
 
     @property
     def why(self) -> str:
-        """Say why no more is effective."""
-        return LIMITED_BY[self.limited_by].format(
+        """Say why no more is effective, and how much of it ownership overrides."""
+        said = LIMITED_BY[self.limited_by].format(
             service=self.service, flag=self.flag_name, step=self.step, switch=self.switch
         )
+        return said if self.moved is None else f"{said}; whatever that says, {self.moved}"
 
     @property
     def settled(self) -> bool | None:
-        """Return whether all is let in (True) or nothing is (False); None where it depends on who asks."""
+        """Return whether envelope and flag let all in (True) or nothing (False); None where it depends on who asks."""
         if self.effective == 100:
             return True
         if self.blocked is not None or self.envelope == 0:
@@ -136,6 +149,9 @@ def _worked_out(service: str, channel: Channel, snapshot: Snapshot) -> Limits:
         step=envelope.step,
         store=envelope.store,
         shadow_store=envelope.shadow_store or envelope.store,
+        owned_store=envelope.owned_store,
+        replica_store=_replica_store(envelope),
+        ownership=snapshot.ownership.get(service),
         rule=rule,
         has_flag=flag is not None,
         envelope=allowed,
@@ -145,3 +161,9 @@ def _worked_out(service: str, channel: Channel, snapshot: Snapshot) -> Limits:
         switch=KILL_ALL if KILL_ALL in snapshot.killed else kill_switch(service),
         paused=envelope.paused,
     )
+
+
+def _replica_store(envelope: Envelope) -> str:
+    """Return the store on the data that a bucket had before it moved: the one that is not its owner's."""
+    others = (store for store in (envelope.store, envelope.shadow_store) if store and store != envelope.owned_store)
+    return next(others, "shared")

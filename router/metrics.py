@@ -44,6 +44,12 @@ class Outcome(enum.StrEnum):
     """The stored answer of the same request was given again."""
     UNAVAILABLE = "unavailable"
     """Nobody could answer; the client was told to come back."""
+    HELD = "held"
+    """A write waited until somebody owned its data."""
+    REDISPATCHED = "redispatched"
+    """A write that a fence refused was sent to the owner."""
+    REFUSED = "refused"
+    """A write found no owner in time; its cause says why."""
     MATCH = "match"
     MISMATCH = "mismatch"
     CHANGED = "changed"
@@ -55,6 +61,9 @@ class Outcome(enum.StrEnum):
 
 
 FALLBACKS = frozenset({Outcome.FALLBACK_NOT_SENT, Outcome.FALLBACK_FAILED, Outcome.FALLBACK_CLAIMED})
+
+OWNERSHIP = "ownership"
+"""The kind of counts that are no requests of their own, but what ownership did to requests."""
 
 Key = tuple[str, str, str, str, str, str, str]
 """Service, route, kind, side, outcome, cause, store."""

@@ -4,21 +4,22 @@ import asyncio
 from typing import Any
 
 from asgiref.sync import async_to_sync, iscoroutinefunction, markcoroutinefunction
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from router import metrics, registry, snapshot
 from router.conf import conf
-from router.diversion import Answered, diverted
+from router.diversion import WATCHED, Answered, answer_by_legacy
 from router.exchange import Exchange
-from router.metrics import Outcome
+from router.fences import NotOwner
+from router.handover.requests import let_in, written
 from router.registry import Match
 from router.shadowing import Shadow
-from router.steps import GetResponse, Steps, by_legacy, carry_out, carry_out_on_loop, in_database, to_the_end
+from router.steps import GetResponse, Steps, carry_out, carry_out_on_loop, in_database, to_the_end
 
 SIDE_HEADER = "X-Strangler-Side"
 REASON_HEADER = "X-Strangler-Reason"
-FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
-"""Content types in whose fields a CSRF token may stand."""
+STALE_HEADER = "X-Strangler-Stale"
+"""``1`` on what legacy answers about data that has left it: its copy follows the owner's a moment later."""
 
 
 class StranglerMiddleware:
@@ -58,41 +59,28 @@ class StranglerMiddleware:
         if not exchange.asks_nobody:
             await carry_out_on_loop(in_database(exchange.look_up), self.get_response)
         way = carry_out_on_loop(self._steps(exchange), self.get_response)
-        if exchange.decision.side == "extracted":
+        if exchange.decision.side != "legacy" or exchange.is_changing_hands:
             way = to_the_end(way, lambda answered: answered.response.close())
         return _finished(exchange, await way)
 
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
+        """Answer a write that a fence refused, for the time being: the router knows of it, and who is asked next."""
+        if isinstance(exception, NotOwner) and getattr(request, WATCHED, False):
+            return HttpResponse(status=503, headers={"Retry-After": "1"})
+        return None
+
     def _steps(self, exchange: Exchange) -> Steps[Answered]:
-        decision = exchange.decision
-        if decision.side == "legacy":
-            return (yield from self._shadowed(exchange) if decision.shadow else _by_legacy(exchange))
-        if exchange.credentials_rejected or not exchange.host_is_ours:
-            exchange.note = "credentials-rejected" if exchange.credentials_rejected else "host-not-allowed"
-            return (yield from _by_legacy(exchange))
-        if exchange.forbidden is None:
-            return (yield from diverted(exchange))
-        if not exchange.body_is_kept and exchange.request.content_type in FORMS:
-            exchange.note = "csrf-token-unread"  # legacy reads the form, and looks for the token there
-            return (yield from _by_legacy(exchange))
-        exchange.note = "csrf-failed"
-        return Answered(response=exchange.forbidden, side="legacy", outcome=Outcome.CLIENT_ERROR)
+        if exchange.is_write:
+            return (yield from written(exchange))
+        if exchange.decision.side == "legacy":
+            return (yield from self._shadowed(exchange) if exchange.decision.shadow else answer_by_legacy(exchange))
+        return (yield from let_in(exchange))
 
     def _shadowed(self, exchange: Exchange) -> Steps[Answered]:
         shadow = Shadow(exchange, self._once_more)
-        answered = yield from _by_legacy(exchange)
+        answered = yield from answer_by_legacy(exchange)
         shadow.compare(answered.response)
         return answered
-
-
-def _by_legacy(exchange: Exchange) -> Steps[Answered]:
-    response = yield from by_legacy(exchange.request)
-    return Answered(response=response, side="legacy", outcome=_outcome(response))
-
-
-def _outcome(response: HttpResponseBase) -> Outcome:
-    if response.status_code >= 500:
-        return Outcome.SERVER_ERROR
-    return Outcome.CLIENT_ERROR if response.status_code >= 400 else Outcome.OK
 
 
 def _finished(exchange: Exchange, answered: Answered) -> HttpResponseBase:
@@ -108,6 +96,8 @@ def _finished(exchange: Exchange, answered: Answered) -> HttpResponseBase:
         outcome=answered.outcome,
         seconds=exchange.elapsed,
     )
+    if answered.side == "legacy" and exchange.decision.has_left and not exchange.is_write:
+        answered.response.headers[STALE_HEADER] = "1"
     if exchange.known_as_staff or conf().debug_headers:
         answered.response.headers[SIDE_HEADER] = answered.side
         reason = exchange.decision.reason

@@ -4,7 +4,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db import router as database_router
@@ -14,7 +14,7 @@ from router import flags, snapshot
 from router.conf import conf
 from router.exceptions import ConfigurationError
 from router.models import Flag
-from router.snapshot import Envelope, Snapshot, SnapshotSource
+from router.snapshot import OwnershipSource, Snapshot, SnapshotSource
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +33,10 @@ def load() -> Snapshot:
     """Read envelopes, flags, kill switches and forced breakers; nothing becomes current by this."""
     read_at = time.monotonic()
     steering = flags.load(database())
+    found = source()
     return Snapshot(
-        envelopes=_envelopes(),
+        envelopes={} if found is None else found.envelopes(),
+        ownership=found.ownership() if isinstance(found, OwnershipSource) else {},
         flags=steering.flags,
         killed=steering.killed,
         breakers_forced=steering.breakers_forced,
@@ -61,11 +63,6 @@ def source() -> SnapshotSource | None:
     if not isinstance(made, SnapshotSource):
         raise ConfigurationError(f"STRANGLER['SNAPSHOT_SOURCE'] is {path!r}, which has no method envelopes().")
     return made
-
-
-def _envelopes() -> Mapping[str, Envelope]:
-    found = source()
-    return {} if found is None else found.envelopes()
 
 
 # --- what else happens each second ---------------------------------------------------------------------------
@@ -119,6 +116,7 @@ class Poller:
         self.loads = 0
         """How many of them read the rules; on SQLite most find the database unchanged."""
         self._stop = threading.Event()
+        self._early = threading.Event()
         self._seen: int | None = None
         self._thread = threading.Thread(target=self._run, name="strangler-poller", daemon=True)
         # What writes may have to wait for a lock; the rules must not wait with it.
@@ -131,9 +129,14 @@ class Poller:
     def stop(self) -> None:
         """End the threads after what they are in."""
         self._stop.set()
+        self._early.set()
         for thread in (self._thread, self._periodic):
             if thread.is_alive() and thread is not threading.current_thread():
                 thread.join()
+
+    def hurry(self) -> None:
+        """Let the next poll be made now."""
+        self._early.set()
 
     def _run(self) -> None:
         try:
@@ -141,7 +144,8 @@ class Poller:
                 self._poll()
                 self.first_attempt.set()
                 self.polls += 1
-                self._stop.wait(conf().poll_seconds)
+                self._early.wait(conf().poll_seconds)
+                self._early.clear()
         finally:
             connections.close_all()
 
@@ -205,6 +209,13 @@ def ensure_started() -> None:
         poller = _poller
     poller.first_attempt.wait(conf().first_load_seconds)
     snapshot.mark_started()
+
+
+def hurry() -> None:
+    """Have the rules read again at once: something has shown that they are out of date."""
+    poller = _poller
+    if poller is not None:
+        poller.hurry()
 
 
 def stop() -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
+from router.holders import Holder, Ownership
+
 Forced: TypeAlias = Literal["open", "closed"]
 
 
@@ -25,6 +27,8 @@ class Envelope:
     """Which of the service's stores answers."""
     shadow_store: str = ""
     """Which of its stores copies of reads go to. Empty: the one that answers, for reads that legacy still answers."""
+    owned_store: str = "own"
+    """Which of its stores answers for buckets that the service owns, whatever the rest of the envelope says."""
     paused: bool = False
     """Whether the plan is frozen where it stands; routing goes on as it is."""
 
@@ -70,6 +74,8 @@ class Snapshot:
     """Names of the kill switches that are on."""
     breakers_forced: Mapping[tuple[str, str], Forced] = field(default_factory=lambda: MappingProxyType({}))
     """Breakers held open or closed by hand, by service and store."""
+    ownership: Mapping[str, Ownership] = field(default_factory=lambda: MappingProxyType({}))
+    """Who owns the buckets of each service whose data may move; no other service is in it."""
     read_at: float | None = field(default=None, compare=False)
     """When the database last confirmed the contents, on the monotonic clock."""
     memo: dict[Any, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
@@ -82,11 +88,12 @@ class Snapshot:
 
     def same_contents(self, other: "Snapshot") -> bool:
         """Return whether both steer alike."""
-        return (self.envelopes, self.flags, self.killed, self.breakers_forced) == (
+        return (self.envelopes, self.flags, self.killed, self.breakers_forced, self.ownership) == (
             other.envelopes,
             other.flags,
             other.killed,
             other.breakers_forced,
+            other.ownership,
         )
 
 
@@ -100,6 +107,17 @@ class SnapshotSource(Protocol):
 
     def envelopes(self) -> Mapping[str, Envelope]:
         """Return the envelope of each service that has a plan."""
+
+
+@runtime_checkable
+class OwnershipSource(Protocol):
+    """What a snapshot source offers besides, once data can move: who owns which bucket."""
+
+    def ownership(self) -> Mapping[str, Ownership]:
+        """Return the owners of each service whose data may move. Called by the poller's thread, like ``envelopes``."""
+
+    def owner_now(self, service: str, bucket: int) -> Holder:
+        """Return who owns one bucket at this moment. Called by a request that waits for it, so it is a short read."""
 
 
 NOTHING = Snapshot(version=0)
@@ -144,6 +162,7 @@ def publish(loaded: Snapshot) -> Snapshot:
         flags=MappingProxyType(dict(loaded.flags)),
         killed=loaded.killed,
         breakers_forced=MappingProxyType(dict(loaded.breakers_forced)),
+        ownership=MappingProxyType(dict(loaded.ownership)),
         read_at=loaded.read_at if loaded.read_at is not None else time.monotonic(),
     )
     return _holder.snapshot

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from router.conf import conf
+from router.holders import Ownership
 from router.limits import CHANNELS, Channel, Limits, limits
 from router.poller import load
 from router.registry import routes
@@ -32,6 +33,10 @@ class Effective:
     """Who is let in besides the percentage, empty where nobody is."""
     store: str
     """Which of the service's stores answers, or gets the copies."""
+    owned: int = 0
+    """Percent of the buckets that the service owns: those it answers for, whatever is effective."""
+    changing_hands: int = 0
+    """Buckets that nobody owns for a moment."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +100,7 @@ def people(rule: FlagRule) -> str:
 
 
 def _effective(found: Limits) -> Effective:
+    moved = found.moved or Ownership()
     return Effective(
         service=found.service,
         channel=found.channel,
@@ -106,6 +112,8 @@ def _effective(found: Limits) -> Effective:
         why=found.why,
         people=people(found.rule),
         store=found.shadow_store if found.channel == "shadow" else found.store,
+        owned=len(moved.extracted),
+        changing_hands=len(moved.changing),
     )
 
 

@@ -6,6 +6,7 @@ event loop each goes where it harms nobody, and the loop serves others meanwhile
 
 import asyncio
 import contextvars
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
@@ -39,7 +40,17 @@ class ByLegacy(NamedTuple):
     request: HttpRequest
 
 
-Step: TypeAlias = InDatabase | OnTheWire | ByLegacy
+class Pause(NamedTuple):
+    """A while in which the request needs no thread."""
+
+    seconds: float
+
+    def work(self) -> None:
+        """Let the while pass on this thread."""
+        time.sleep(self.seconds)
+
+
+Step: TypeAlias = InDatabase | OnTheWire | ByLegacy | Pause
 Steps: TypeAlias = Generator[Step, Any, T]
 
 
@@ -53,6 +64,11 @@ def on_the_wire(service: str, work: Callable[[], T]) -> Steps[T]:
     """Do this where waiting for a service harms nobody else."""
     done: T = yield OnTheWire(service, work)
     return done
+
+
+def pause(seconds: float) -> Steps[None]:
+    """Go on after a while."""
+    yield Pause(seconds)
 
 
 def by_legacy(request: HttpRequest) -> Steps[HttpResponseBase]:
@@ -96,6 +112,8 @@ async def carry_out_on_loop(steps: Steps[T], legacy: AsyncGetResponse) -> T:
 async def _on_loop(step: Step, legacy: AsyncGetResponse) -> Any:
     if isinstance(step, ByLegacy):
         return await legacy(step.request)
+    if isinstance(step, Pause):
+        return await asyncio.sleep(step.seconds)
     if isinstance(step, OnTheWire):
         return await threads.run(step.service, step.work)
     return await sync_to_async(step.work, thread_sensitive=True)()

@@ -3,11 +3,12 @@
 Overrides add up. What the database says does not count while one is in force.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
 from router import registry, snapshot
+from router.holders import Ownership
 from router.limits import CHANNELS, flag_name
 from router.routes import Route
 from router.snapshot import Envelope, FlagRule, Snapshot
@@ -35,6 +36,17 @@ def override_envelope(
     envelope = Envelope(step=step, reads=reads, writes=writes, shadow=shadow, store=store, shadow_store=shadow_store)
     base = _base()
     with override_snapshot(replace(base, envelopes={**base.envelopes, service: envelope})) as active:
+        yield active
+
+
+@contextmanager
+def override_ownership(
+    service: str, *, extracted: Iterable[int] = (), changing: Iterable[int] = ()
+) -> Iterator[Snapshot]:
+    """Let the service own these buckets, and nobody those, on top of the other overrides in force; legacy the rest."""
+    ownership = Ownership(extracted=frozenset(extracted), changing=frozenset(changing))
+    base = _base()
+    with override_snapshot(replace(base, ownership={**base.ownership, service: ownership})) as active:
         yield active
 
 

@@ -74,6 +74,21 @@ class TrafficSummary:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HandoverSummary:
+    """What happened to writes since a moment because their data was changing hands."""
+
+    service: str
+    since: datetime
+    held: int
+    """Waited for an owner."""
+    held_p99_seconds: float | None
+    redispatched: int
+    """Were refused by a fence and sent to the owner."""
+    refused: Mapping[str, int]
+    """Were answered 503, by cause."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class FieldCount:
     """A field and in how many stored examples it differed."""
 
@@ -157,7 +172,7 @@ def traffic(service: str, since: datetime) -> TrafficSummary:
     histograms: dict[tuple[str, str], Counter[int]] = defaultdict(Counter)
     fallbacks: Counter[str] = Counter()
     until: datetime | None = None
-    for row in _counts(service, since).exclude(side=SHADOW):
+    for row in _counts(service, since).exclude(side=SHADOW).exclude(kind=metrics.OWNERSHIP):
         key = (row.kind, row.side)
         outcomes[key][row.outcome] += row.count
         histograms[key].update({int(slot): count for slot, count in row.histogram.items()})
@@ -176,6 +191,27 @@ def traffic(service: str, since: datetime) -> TrafficSummary:
         for (kind, side), counts in sorted(outcomes.items())
     )
     return TrafficSummary(service=service, since=since, until=until, sides=sides, fallbacks=dict(fallbacks))
+
+
+def handovers(service: str, since: datetime) -> HandoverSummary:
+    """Add up what ownership did to writes, as far as processes have written it down."""
+    counts: Counter[str] = Counter()
+    refused: Counter[str] = Counter()
+    waited: Counter[int] = Counter()
+    for row in _counts(service, since).filter(kind=metrics.OWNERSHIP):
+        counts[row.outcome] += row.count
+        if row.outcome == Outcome.REFUSED:
+            refused[row.cause or "unknown"] += row.count
+        if row.outcome == Outcome.HELD:
+            waited.update({int(slot): count for slot, count in row.histogram.items()})
+    return HandoverSummary(
+        service=service,
+        since=since,
+        held=counts[Outcome.HELD],
+        held_p99_seconds=metrics.quantile(waited, 0.99),
+        redispatched=counts[Outcome.REDISPATCHED],
+        refused=dict(refused),
+    )
 
 
 def shadow_summary(

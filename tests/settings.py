@@ -16,7 +16,7 @@ scratch.made_for_tests(DATABASES["default"])
 DATABASES["own"] = environment.database("TEST_OWN_DATABASE_URL", scratch.url("own"))
 scratch.made_for_tests(DATABASES["own"], "_own")
 DATABASE_ROUTERS = ["tests.own.databases.OwnSideRouter"]
-INSTALLED_APPS += ["tests.own.apps.OwnSideConfig"]
+INSTALLED_APPS += ["tests.own.apps.OwnSideConfig", "router.sagas"]
 MIGRATION_MODULES = {"own_store": "extracted.orders.own_store.migrations"}
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

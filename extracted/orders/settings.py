@@ -37,7 +37,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "router.idempotency",
-    *(["migrations_plan.sync"] if OWN_STORE else []),
+    *(["migrations_plan.sync", "router.sagas"] if OWN_STORE else []),
     "migrations_plan.sync.events",
 ]
 
@@ -50,6 +50,7 @@ if FAULTS and not FAULTS_FILE:
     )
 
 MIDDLEWARE = [
+    "router.service.middleware.NotOwnerMiddleware",
     "django.middleware.common.CommonMiddleware",  # Content-Length, so that the router can keep connections alive
     "django.middleware.clickjacking.XFrameOptionsMiddleware",  # as the monolith answers
     *(["extracted.orders.faults.FaultMiddleware"] if FAULTS else []),
@@ -89,7 +90,16 @@ STRANGLER_SERVICE = {
     "NAME": "orders",
     "SECRET": os.environ.get("STRANGLER_SECRET_ORDERS", "demo-only-secret-between-shop-and-orders"),
 }
-STRANGLER_IDEMPOTENCY = {"HOLDER": "extracted"}
+STRANGLER_IDEMPOTENCY = {
+    "HOLDER": "extracted",
+    "TRAVELS": ["orders"],
+    **({"OWNED_BUCKETS": "migrations_plan.sync.operate.owned_buckets"} if OWN_STORE else {}),
+}
+STRANGLER_EVENTS = {
+    # In the shared store the outbox is the monolith's own. That of the own store has another name, and is handed over
+    # to whoever asks for it (/internal/events/take/): the topics below are what the shop wants of it.
+    **({"STREAM": "orders", "CONSUMERS": {"shop": ["orders.#"]}} if OWN_STORE else {}),
+}
 SHOP_INTERNAL_URL = os.environ.get("SHOP_INTERNAL_URL", "http://127.0.0.1:8102")
 SHOP_INTERNAL_TIMEOUT = float(os.environ.get("SHOP_INTERNAL_TIMEOUT", "3.0"))  # seconds
 

@@ -5,7 +5,7 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
 
 from extracted.orders import health
-from extracted.orders.api import internal, views
+from extracted.orders.api import handover, internal, views
 from extracted.orders.faults import faults_view
 
 urlpatterns = [
@@ -17,12 +17,18 @@ urlpatterns = [
     path("api/staff/orders/<int:order_id>/", views.StaffOrderDetailView.as_view()),
     path("internal/orders/<int:order_id>/paid/", internal.PaidView.as_view()),
     path("internal/orders/<int:order_id>/expire/", internal.ExpireView.as_view()),
+    path("internal/orders/<int:order_id>/charge/", internal.ChargeView.as_view()),
+    path("internal/orders/<int:order_id>/settle/", internal.SettleView.as_view()),
+    path("internal/resume/", internal.ResumeView.as_view()),
     path("internal/orders/sold-lines/", internal.SoldLinesView.as_view()),
     path("api/schema/", SpectacularAPIView.as_view(authentication_classes=[], permission_classes=[])),
     path("health/", health.live),
     path("health/ready/", health.ready),
 ]
 if settings.OWN_STORE:
-    urlpatterns.append(path("strangler/sync/", include("migrations_plan.sync.wire.urls")))
+    urlpatterns += [
+        path("strangler/sync/", include("migrations_plan.sync.wire.urls")),
+        path("internal/events/take/", handover.TakeView.as_view()),
+    ]
 if settings.FAULTS:
     urlpatterns.append(path("faults/", faults_view))

@@ -37,7 +37,10 @@ class LoyaltyBooking(models.Model):
     """Points given to, or taken back from, a customer for one order."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="loyalty_bookings")
-    order = models.ForeignKey("orders.Order", on_delete=models.CASCADE, related_name="loyalty_bookings")
+    # The event that an order of a service was paid may be here before sync has brought the order.
+    order = models.ForeignKey(
+        "orders.Order", on_delete=models.CASCADE, related_name="loyalty_bookings", db_constraint=False
+    )
     points = models.IntegerField()
     booked_at = models.DateTimeField()
 

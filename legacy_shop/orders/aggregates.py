@@ -7,11 +7,16 @@ deleted, its number here becomes NULL, which is a change of the order like any o
 from legacy_shop.orders.models import Order
 from migrations_plan.sync.aggregates import Aggregate, Part, Rows, register
 from migrations_plan.sync.fields import Choice, Column, Money
+from migrations_plan.sync.keys import travelling_keys
+
+MINTS_FROM = 2**41
+"""On SQLite, where the shop has to mint above the service's range, which is from 2**40; PostgreSQL stays below it."""
 
 ORDERS = register(
     Aggregate(
         name="orders",
         partition_key="customer_id",
+        mints_from=MINTS_FROM,
         root=Rows(
             model="orders.Order",
             fields=(
@@ -67,3 +72,6 @@ ORDERS = register(
         ),
     )
 )
+
+KEYS = register(travelling_keys("orders"))
+"""What clients were answered under their idempotency keys goes where their orders go."""

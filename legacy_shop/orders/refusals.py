@@ -14,8 +14,9 @@ from legacy_shop.orders.exceptions import (
     UnknownOrder,
     UnknownProduct,
 )
+from legacy_shop.payments.exceptions import NotPayable
 
-BY_CODE = {error.code: error for error in (CartChanged, NotCancellable, NotChangeable, OutOfStock)}
+BY_CODE = {error.code: error for error in (CartChanged, NotCancellable, NotChangeable, NotPayable, OutOfStock)}
 BY_FIELD: dict[str, type[Invalid]] = {"address": UnknownAddress, "cart": EmptyCart, "lines": UnknownProduct}
 
 

@@ -5,45 +5,26 @@ row first, then stock in ascending product id. That is what keeps concurrent req
 """
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import F
 from django.utils import timezone
 
 from legacy_shop.accounts.models import Address
 from legacy_shop.cart.services import empty
-from legacy_shop.catalog.models import Product, Stock
 from legacy_shop.orders.events import OrderCancelled, OrderPaid, OrderPlaced
-from legacy_shop.orders.exceptions import (
-    CartChanged,
-    NotCancellable,
-    NotChangeable,
-    OrderTooLarge,
-    OutOfStock,
-    UnknownAddress,
-    UnknownOrder,
-    UnknownProduct,
-)
+from legacy_shop.orders.exceptions import NotCancellable, NotChangeable, UnknownAddress, UnknownOrder
 from legacy_shop.orders.models import Order, OrderLine
+from legacy_shop.orders.shelf import LineRequest, PricedLine, give_back, price, take
 from legacy_shop.payments import ledger
 from migrations_plan.sync.events import bus
 
 BEFORE_SHIPPING = (Order.Status.PENDING, Order.Status.PAID)
 """The states in which the parcel has not left and everything about it can still change."""
-HIGHEST_TOTAL = Decimal("9999999999.99")
-
-
-@dataclass(frozen=True)
-class LineRequest:
-    """A product and how many of it somebody wants."""
-
-    product_id: int
-    quantity: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,14 +86,8 @@ def place_order(
     """
     now = timezone.now()
     with transaction.atomic():
-        products = _products_of(lines)
-        rows = [_line(products[line.product_id], line.quantity) for line in lines]
-        total = sum((row.amount for row in rows), start=Decimal(0))
-        if total > HIGHEST_TOTAL:
-            raise OrderTooLarge
-        if expected_total not in {None, total}:
-            raise CartChanged
-        _take_stock(lines, products)
+        priced, total = price(lines, expected_total)
+        take(priced)
         order = Order.objects.create(
             number=_new_number(now),
             customer=customer,
@@ -122,9 +97,7 @@ def place_order(
             note=note,
             placed_at=now,
         )
-        for row in rows:
-            row.order = order
-        OrderLine.objects.bulk_create(rows)
+        OrderLine.objects.bulk_create(_line(order, line) for line in priced)
         if empty_cart:
             empty(customer)
         bus.emit(OrderPlaced(order))
@@ -148,7 +121,7 @@ def cancel_order(order_id: int, *, customer: User | None = None) -> Order:
             raise NotCancellable(f"Order {order.number} is {_label(order)} and can no longer be cancelled.")
         order.status, order.closed_at = Order.Status.CANCELLED, now
         Order.objects.filter(pk=order.pk).update(status=order.status, closed_at=now)
-        _give_back(order)
+        give_back(order.lines.values_list("product_id", "quantity"))
         ledger.open_refund_if_charged(order, now)
         bus.emit(OrderCancelled(order))
     return order
@@ -193,38 +166,16 @@ def _label(order: Order) -> str:
     return Order.Status(order.status).label
 
 
-def _products_of(lines: Sequence[LineRequest]) -> dict[int, Product]:
-    """Return the products to sell by id; raise UnknownProduct naming those that are not sold."""
-    products = Product.objects.filter(is_active=True).in_bulk([line.product_id for line in lines])
-    unknown = [line.product_id for line in lines if line.product_id not in products]
-    if unknown or not lines:
-        raise UnknownProduct(*(f'Invalid pk "{product_id}" - object does not exist.' for product_id in unknown))
-    return products
-
-
-def _line(product: Product, quantity: int) -> OrderLine:
+def _line(order: Order, line: PricedLine) -> OrderLine:
     return OrderLine(
-        product=product,
-        sku=product.sku,
-        name=product.name,
-        quantity=quantity,
-        unit_price=product.price,
-        amount=product.price * quantity,
+        order=order,
+        product=line.product,
+        sku=line.product.sku,
+        name=line.product.name,
+        quantity=line.quantity,
+        unit_price=line.product.price,
+        amount=line.amount,
     )
-
-
-def _take_stock(lines: Sequence[LineRequest], products: Mapping[int, Product]) -> None:
-    """Take every line's pieces with conditional updates, which no concurrent buyer can undercut."""
-    for line in sorted(lines, key=lambda line: line.product_id):
-        enough = Stock.objects.filter(product_id=line.product_id, on_hand__gte=line.quantity)
-        if not enough.update(on_hand=F("on_hand") - line.quantity):
-            raise OutOfStock(f"{products[line.product_id].name} is out of stock.")
-
-
-def _give_back(order: Order) -> None:
-    """Put what the order took back on the shelf, in the order of product ids."""
-    for line in order.lines.order_by("product_id"):
-        Stock.objects.filter(product_id=line.product_id).update(on_hand=F("on_hand") + line.quantity)
 
 
 def _settle_free(order: Order, now: datetime) -> None:

@@ -1,7 +1,10 @@
 """What the strangler toolkit has to know about orders: which requests are theirs, and whose data each touches."""
 
+from datetime import timedelta
+
 from legacy_shop.backoffice import report
 from legacy_shop.orders import aggregates, integration, mails, operations
+from legacy_shop.payments import operations as payments
 from migrations_plan import plan_registry
 from migrations_plan.builders import SeparateGates, SharedGates, monolith, separate, shared
 from migrations_plan.gates import ShadowMatchRate
@@ -10,7 +13,7 @@ from migrations_plan.receivers import ReceiversHandled
 from router.registry import register
 from router.routes import Route, Scatter, Visitor
 
-DECLARATIONS = (aggregates, integration, mails, operations, report)
+DECLARATIONS = (aggregates, integration, mails, operations, payments, report)
 """Imported for what they declare: aggregates, event types, handlers, operations."""
 
 # --- routes --------------------------------------------------------------------------------------------------
@@ -70,6 +73,10 @@ plan_registry.register(
                     lag_samples=30,
                     min_compared=50,
                     shadow=ShadowMatchRate(min_samples=150, min_rate=0.98),
+                    min_reads=60,
+                    min_writes=10,
+                    shadow_back=ShadowMatchRate(min_samples=150, min_rate=0.98),
+                    bake=timedelta(seconds=10),
                 ),
             ),
         ),

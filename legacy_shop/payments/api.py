@@ -1,19 +1,20 @@
 """Pay an order that is waiting for its money."""
 
+import hashlib
 from typing import Any
 
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from legacy_shop.api_schema import IDEMPOTENCY_KEY, DetailSerializer, RefusalSerializer
 from legacy_shop.api_support import ShopAPIView
 from legacy_shop.orders.api_serializers import CardSerializer, OrderSerializer
-from legacy_shop.orders.documents import fresh_document
 from legacy_shop.payments.ledger import State
-from legacy_shop.payments.services import open_payment, run_attempt
+from legacy_shop.payments.services import Payment, pay_order
 from router.drf import IdempotentViewMixin, as_response
+from router.idempotency.claims import HEADER, Claim, Stored
+from router.idempotency.guard import JSON, Outcome, encode, held_for
 
 SCOPE = "payments"
 
@@ -31,22 +32,36 @@ class PayView(IdempotentViewMixin, ShopAPIView):
             409: RefusalSerializer,
         },
     )
-    def post(self, request: Request, order_id: int) -> Response:
-        """Charge the order; without the provider's answer the payment stays open."""
+    def post(self, request: Request, order_id: int) -> Any:
+        """Charge the order; without the provider's answer the payment stays open.
+
+        The charge is opened by whoever writes the order, under a key made of the client's, and no transaction is open
+        here meanwhile. If we die in between, the client's retry finds that charge and goes on with it.
+        """
         card = CardSerializer(data=request.data)
         card.is_valid(raise_exception=True)
-        opened = []
+        held = held_for(request._request, scope=SCOPE, subject=str(request.user.pk))
+        if isinstance(held, Stored):
+            return as_response(Outcome(status=held.status, data=None, replayed=True, stored=held))
+        key = None if held is None else _charge_key(request.headers[HEADER], order_id)
+        payment = pay_order(order_id, card.validated_data["card"], customer=request.user, key=key)
+        return as_response(_settled(held, *_answer(payment)))
 
-        def work() -> tuple[int, dict[str, Any]]:
-            opened.append(open_payment(order_id, card.validated_data["card"], customer=request.user))
-            return status.HTTP_200_OK, fresh_document(order_id)
 
-        outcome = self.run_once(request, SCOPE, work)
-        if not outcome.replayed:
-            attempt = run_attempt(opened[-1].provider_key)
-            if attempt.state == State.FAILED:
-                detail = f"The card was declined: {attempt.failure}."
-                outcome = outcome.amend(status.HTTP_402_PAYMENT_REQUIRED, {"code": "declined", "detail": detail})
-            else:
-                outcome = outcome.amend(status.HTTP_200_OK, fresh_document(order_id))
-        return as_response(outcome)
+def _charge_key(key: str, order_id: int) -> str:
+    """Return the key of the charge: the client may use its own for something else as well."""
+    return f"pay-{order_id}-{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+def _answer(payment: Payment) -> tuple[int, Any]:
+    if payment.state == State.FAILED:
+        detail = f"The card was declined: {payment.failure}."
+        return status.HTTP_402_PAYMENT_REQUIRED, {"code": "declined", "detail": detail}
+    return status.HTTP_200_OK, payment.order
+
+
+def _settled(held: Claim | None, code: int, data: Any) -> Outcome:
+    """Record the answer for those who ask again under the same key."""
+    if held is not None:
+        held.finish(status=code, content_type=JSON, body=encode(data))
+    return Outcome(status=code, data=data, claim=held)

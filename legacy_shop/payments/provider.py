@@ -3,6 +3,7 @@
 import threading
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import requests
 from django.conf import settings
@@ -17,6 +18,32 @@ _local = threading.local()
 
 
 @dataclass(frozen=True, kw_only=True)
+class Request:
+    """What the provider is asked; nothing of it may change between two tries."""
+
+    key: UUID
+    kind: Kind
+    amount_minor: int
+    currency: str
+    card: str
+    reference: str
+    """The number of the order."""
+    charge: UUID | None = None
+    """The charge that a refund gives back."""
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """Return what is sent."""
+        body = {
+            "amount_minor": self.amount_minor,
+            "currency": self.currency,
+            "card": self.card,
+            "reference": self.reference,
+        }
+        return body if self.charge is None else {**body, "charge": str(self.charge)}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Answer:
     """What the provider decided, for good."""
 
@@ -25,18 +52,37 @@ class Answer:
     failure: str = ""
 
 
-def ask(attempt: PaymentAttempt) -> Answer:
-    """Ask the provider to carry the attempt out; asked again with the same key it gives the same answer.
+def request_of(attempt: PaymentAttempt) -> Request:
+    """Return what to ask for an attempt of this ledger."""
+    charge = None
+    if attempt.kind == Kind.REFUND:
+        found = charge_of(attempt.order)
+        if found is None:
+            raise ProviderUnavailable(f"Refund {attempt.provider_key} has no succeeded charge to refund.", reached=True)
+        charge = found.provider_key
+    return Request(
+        key=attempt.provider_key,
+        kind=Kind(attempt.kind),
+        amount_minor=int(attempt.amount * 100),
+        currency=attempt.currency,
+        card=attempt.card,
+        reference=attempt.order.number,
+        charge=charge,
+    )
+
+
+def ask(request: Request) -> Answer:
+    """Ask the provider to carry it out; asked again with the same key it gives the same answer.
 
     Raises ProviderUnavailable when nothing is certain: the money may have moved or not.
     """
     refuse_inside_transaction()
-    url = settings.PAYMENT_PROVIDER_URL.rstrip("/") + PATHS[Kind(attempt.kind)]
+    url = settings.PAYMENT_PROVIDER_URL.rstrip("/") + PATHS[request.kind]
     try:
         response = _session().post(
             url,
-            json=_body(attempt),
-            headers={"Idempotency-Key": str(attempt.provider_key)},
+            json=request.body,
+            headers={"Idempotency-Key": str(request.key)},
             timeout=settings.PAYMENT_PROVIDER_TIMEOUT,
             allow_redirects=False,
         )
@@ -65,22 +111,6 @@ def _session() -> requests.Session:
         session.trust_env = False  # no proxy, no netrc: the provider is where the settings say
         _local.session = session
     return session
-
-
-def _body(attempt: PaymentAttempt) -> dict[str, Any]:
-    """Return the body of the request, which depends on nothing that could change between two tries."""
-    body: dict[str, Any] = {
-        "amount_minor": int(attempt.amount * 100),
-        "currency": attempt.currency,
-        "card": attempt.card,
-        "reference": attempt.order.number,
-    }
-    if attempt.kind == Kind.REFUND:
-        charge = charge_of(attempt.order)
-        if charge is None:
-            raise ProviderUnavailable(f"Refund {attempt.provider_key} has no succeeded charge to refund.", reached=True)
-        body["charge"] = str(charge.provider_key)
-    return body
 
 
 def _answer(response: requests.Response, url: str) -> Answer:

@@ -6,9 +6,11 @@ an order that knows it takes no notice of.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextvars import Context
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -17,21 +19,27 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from legacy_shop.errors import ShopError
+from legacy_shop.orders.documents import fresh_document
 from legacy_shop.orders.exceptions import UnknownOrder
 from legacy_shop.orders.models import Order
 from legacy_shop.orders.operations import mark_paid
 from legacy_shop.payments import ledger, provider
-from legacy_shop.payments.exceptions import NotPayable, ProviderUnavailable
+from legacy_shop.payments.exceptions import ProviderUnavailable
 from legacy_shop.payments.ledger import Kind, State
 from legacy_shop.payments.models import PaymentAttempt
-from legacy_shop.payments.provider import Answer
+from legacy_shop.payments.operations import kept_by_service, open_charge, settle
+from legacy_shop.payments.provider import Answer, Request
 from router.exceptions import StranglerError
+from router.fences import NotOwner
 
 logger = logging.getLogger(__name__)
 
 CLOSED = {str(Order.Status.CANCELLED.label), str(Order.Status.EXPIRED.label)}
 UNTOLD = Q(kind=Kind.CHARGE, state=State.SUCCEEDED, told_at=None)
 """Charges that have succeeded without their orders having been told."""
+SETTLED_ELSEWHERE = 20
+"""So many orders the service is asked about in a pass; it settles what it has left open without being asked, too."""
 GIVE_UP_AFTER = 3
 """So many attempts in a row that reach nobody end a pass; the next one starts over."""
 
@@ -44,34 +52,41 @@ class SettleReport:
     succeeded: int
     failed: int
     still_open: int
+    elsewhere: int = 0
+    """Orders that the service writes and was asked to settle."""
 
     def __str__(self) -> str:
         outcomes = f"{self.succeeded} succeeded, {self.failed} failed, {self.still_open} still open"
-        return f"{self.found} open attempts: {outcomes}"
+        asked = f"; the service settles {self.elsewhere} orders" if self.elsewhere else ""
+        return f"{self.found} open attempts: {outcomes}{asked}"
 
 
-def open_payment(order_id: int, card: str, *, customer: User | None = None) -> PaymentAttempt:
-    """Write down, in the caller's transaction, that an order is going to be charged.
+@dataclass(frozen=True, kw_only=True)
+class Payment:
+    """How the charge of an order stands."""
 
-    Raises UnknownOrder or NotPayable.
+    state: State
+    failure: str
+    order: dict[str, Any]
+    """The order's document."""
+
+
+def pay_order(order_id: int, card: str, *, customer: User | None = None, key: str | None = None) -> Payment:
+    """Charge an order, whoever writes it, and return how the charge stands; open if the provider gave no answer.
+
+    ``key`` makes a second call give the first one's charge. Raises UnknownOrder or NotPayable.
     """
-    with transaction.atomic():
-        orders = Order.objects.select_for_update().filter(pk=order_id)
-        order = (orders if customer is None else orders.filter(customer=customer)).first()
-        if order is None:
-            raise UnknownOrder
-        if order.status != Order.Status.PENDING:
-            raise NotPayable(f"Order {order.number} is {Order.Status(order.status).label} and waits for no money.")
-        charge = ledger.live_charge_of(order)
-        if charge is not None:
-            raise NotPayable(f"Order {order.number} has a charge already, which is {charge.state}.")
-        return ledger.open_charge(order, card, timezone.now())
-
-
-def pay_order(order_id: int, card: str, *, customer: User | None = None) -> PaymentAttempt:
-    """Charge the order and return how the attempt stands; still open if the provider gave no answer."""
-    attempt = open_payment(order_id, card, customer=customer)
-    return run_attempt(attempt.provider_key)
+    owner = Order.objects.filter(pk=order_id).values_list("customer_id", flat=True).first()
+    customer_id = owner if customer is None else customer.pk
+    if customer_id is None:
+        raise UnknownOrder
+    opening = open_charge if key is None else open_charge.once(key)
+    opened = opening(customer_id, order_id, card)
+    found = PaymentAttempt.objects.filter(provider_key=UUID(opened["key"]))
+    if opened["state"] != State.OPEN or kept_by_service(customer_id) or not found.exists():
+        return Payment(state=State(opened["state"]), failure=opened["failure"], order=opened["order"])
+    attempt = run_attempt(UUID(opened["key"]))
+    return Payment(state=State(attempt.state), failure=attempt.failure, order=fresh_document(order_id))
 
 
 def run_attempt(provider_key: UUID, *, tell: bool = True) -> PaymentAttempt:
@@ -80,23 +95,34 @@ def run_attempt(provider_key: UUID, *, tell: bool = True) -> PaymentAttempt:
     Without ``tell`` the order is told later, by the settling task: for callers who are the order's own side.
     """
     try:
-        return _run(provider_key, tell=tell)
-    except ProviderUnavailable as error:
+        # What opened the attempt is committed: a fence that is met from here on refuses nothing of the request.
+        return Context().run(_run, provider_key, tell=tell)
+    except (ProviderUnavailable, NotOwner) as error:
         logger.warning("attempt %s stays open: %s", provider_key, error)
         return PaymentAttempt.objects.get(provider_key=provider_key)
 
 
 def run_due_attempts(order_id: int) -> None:
-    """Run what is open for an order; call it after the transaction that opened it has committed."""
-    for key in _unfinished_keys(Q(order_id=order_id)):
+    """Run what is open for an order; call it after the transaction that opened it has committed.
+
+    Of an order that the service writes there is nothing to run: it has had that run before it answered.
+    """
+    for key in _ours(_unfinished(Q(order_id=order_id))):
         run_attempt(key)
+
+
+def ask_for_others(request: Request) -> Answer | None:
+    """Ask the provider for a service that keeps the attempt in a ledger of its own; None if nothing is certain."""
+    try:
+        return provider.ask(request)
+    except ProviderUnavailable as error:
+        logger.warning("attempt %s of a service stays open: %s", request.key, error)
+        return None
 
 
 def open_attempts(older_than: timedelta | None = None) -> list[UUID]:
     """Return the keys of the attempts nobody is working on any more, oldest first: open ones, and untold charges."""
-    age = timedelta(seconds=settings.PAYMENT_PROVIDER_TIMEOUT + 1) if older_than is None else older_than
-    before = timezone.now() - age
-    return _unfinished_keys(Q(state=State.OPEN, created_at__lte=before) | Q(UNTOLD, settled_at__lte=before))
+    return _ours(_left_open(older_than))
 
 
 def settle_open(
@@ -106,7 +132,9 @@ def settle_open(
     progress: Callable[[PaymentAttempt | None], None] | None = None,
 ) -> SettleReport:
     """Ask the provider about attempts left open; by default those older than any request could still be working on."""
-    keys = open_attempts(older_than)[:limit]
+    left = _left_open(older_than)
+    elsewhere = _settle_elsewhere(left)
+    keys = _ours(left)[:limit]
     states: list[str] = []
     unreached = 0
     for key in keys:
@@ -114,9 +142,9 @@ def settle_open(
         try:
             attempt = _run(key, tell=True)
             unreached = 0
-        except ProviderUnavailable as error:
+        except (ProviderUnavailable, NotOwner) as error:
             logger.warning("attempt %s is still open: %s", key, error)
-            unreached = 0 if error.reached else unreached + 1
+            unreached = unreached + 1 if isinstance(error, ProviderUnavailable) and not error.reached else 0
         states.append(attempt.state if attempt else State.OPEN)
         if progress is not None:
             progress(attempt)
@@ -124,19 +152,48 @@ def settle_open(
             logger.warning("the provider cannot be reached: %d attempts are left for later", len(keys) - len(states))
             break
     succeeded, failed = states.count(State.SUCCEEDED), states.count(State.FAILED)
-    return SettleReport(found=len(keys), succeeded=succeeded, failed=failed, still_open=len(keys) - succeeded - failed)
+    return SettleReport(
+        found=len(keys),
+        succeeded=succeeded,
+        failed=failed,
+        still_open=len(keys) - succeeded - failed,
+        elsewhere=elsewhere,
+    )
 
 
-def _unfinished_keys(which: Q) -> list[UUID]:
+def _left_open(older_than: timedelta | None) -> list[PaymentAttempt]:
+    age = timedelta(seconds=settings.PAYMENT_PROVIDER_TIMEOUT + 1) if older_than is None else older_than
+    before = timezone.now() - age
+    return _unfinished(Q(state=State.OPEN, created_at__lte=before) | Q(UNTOLD, settled_at__lte=before))
+
+
+def _unfinished(which: Q) -> list[PaymentAttempt]:
     attempts = PaymentAttempt.objects.filter(Q(state=State.OPEN) | UNTOLD, which)
-    return list(attempts.order_by("pk").values_list("provider_key", flat=True))
+    return list(attempts.order_by("pk").select_related("order").only("provider_key", "order__customer_id"))
+
+
+def _ours(attempts: Iterable[PaymentAttempt]) -> list[UUID]:
+    """Return the keys of those whose orders the service does not write in tables of its own."""
+    return [attempt.provider_key for attempt in attempts if not kept_by_service(attempt.order.customer_id)]
+
+
+def _settle_elsewhere(attempts: Iterable[PaymentAttempt]) -> int:
+    """Have the service settle what is open of its orders; return how many orders these are."""
+    orders = {attempt.order_id: attempt.order.customer_id for attempt in attempts}
+    theirs = [(customer, order) for order, customer in orders.items() if kept_by_service(customer)]
+    for customer_id, order_id in theirs[:SETTLED_ELSEWHERE]:
+        try:
+            settle(customer_id, order_id)
+        except (ShopError, StranglerError) as error:
+            logger.warning("the service does not settle order %s now: %s", order_id, error)
+    return len(theirs)
 
 
 def _run(provider_key: UUID, *, tell: bool) -> PaymentAttempt:
     """Ask, settle, tell the order, and follow up with the refund if that was closed meanwhile."""
     attempt = PaymentAttempt.objects.select_related("order").get(provider_key=provider_key)
     if attempt.state == State.OPEN:
-        _settle(attempt, provider.ask(attempt))
+        _settle(attempt, provider.ask(provider.request_of(attempt)))
         attempt.refresh_from_db(fields=("state", "provider_reference", "failure", "settled_at", "told_at"))
     if tell and attempt.kind == Kind.CHARGE and attempt.state == State.SUCCEEDED and attempt.told_at is None:
         _tell_order(attempt)

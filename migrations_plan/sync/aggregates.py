@@ -90,6 +90,15 @@ class Aggregate:
     """By old version: turns a document's data into that of the next version."""
     bucket: str = ""
     """A column of the root with the stored bucket, where the partition key is text."""
+    moves_with: str = ""
+    """The name of the aggregate whose buckets and ownership this one shares; it changes hands together with it."""
+    mints_from: int | None = None
+    """The first id of the range in which this side mints ids of its own; see ``migrations_plan.sync.ids``."""
+
+    @property
+    def group(self) -> str:
+        """Return under which name ownership of the buckets is kept, and what salts them."""
+        return self.moves_with or self.name
 
     @property
     def tables(self) -> tuple[Rows, ...]:
@@ -156,6 +165,11 @@ def find(name: str) -> Aggregate:
         return _declared[name]
     except KeyError:
         raise UnknownAggregate(name, tuple(sorted(_declared))) from None
+
+
+def members(group: str) -> tuple[Aggregate, ...]:
+    """Return the declared aggregates that change hands together, under the name of the one that leads them."""
+    return tuple(aggregate for aggregate in declared() if aggregate.group == group)
 
 
 @contextmanager

@@ -6,21 +6,24 @@ from dataclasses import dataclass
 from django.db import connections
 from django.utils import timezone
 
+from migrations_plan.sync import arrays
 from migrations_plan.sync.aggregates import Aggregate
 from migrations_plan.sync.models import Applied
 
 INSERT = """
     INSERT INTO strangler_sync_applied (aggregate, key, bucket, epoch, gen, digest, deleted, applied_at)
-    SELECT %s, k, b, 0, 0, '', false, %s FROM unnest(%s::text[], %s::int[]) n(k, b) ON CONFLICT DO NOTHING
+    SELECT %s, k, b, 0, 0, '', false, %s FROM unnest(%s::text[], %s::int[]) n(k, b) ON CONFLICT DO NOTHING RETURNING key
 """
 LOCK = """
-    SELECT key, gen FROM strangler_sync_applied WHERE aggregate = %s AND key = ANY(%s) ORDER BY key FOR UPDATE
+    SELECT a.key, a.gen FROM unnest(%s::text[]) n(k) CROSS JOIN LATERAL (
+        SELECT key, gen FROM strangler_sync_applied WHERE aggregate = %s AND key = n.k FOR UPDATE
+    ) a
 """
-UPDATE = """
-    UPDATE strangler_sync_applied a
-    SET bucket = n.b, epoch = n.e, gen = n.g, digest = n.d, deleted = n.x, applied_at = %s
-    FROM unnest(%s::text[], %s::int[], %s::bigint[], %s::bigint[], %s::text[], %s::bool[]) n(k, b, e, g, d, x)
-    WHERE a.aggregate = %s AND a.key = n.k
+NOTE = """
+    INSERT INTO strangler_sync_applied (aggregate, applied_at, key, bucket, epoch, gen, digest, deleted)
+    SELECT %s, %s, n.* FROM unnest(%s::text[], %s::int[], %s::bigint[], %s::bigint[], %s::text[], %s::bool[]) n
+    ON CONFLICT (aggregate, key) DO UPDATE SET bucket = excluded.bucket, epoch = excluded.epoch, gen = excluded.gen,
+        digest = excluded.digest, deleted = excluded.deleted, applied_at = excluded.applied_at
 """
 
 
@@ -45,9 +48,13 @@ def locked(aggregate: Aggregate, keys: Sequence[tuple[str, int]]) -> Mapping[str
     if connection.vendor == "postgresql":
         names, buckets = [key for key, _ in keys], [bucket for _, bucket in keys]
         with connection.cursor() as cursor:
-            cursor.execute(INSERT, [aggregate.name, timezone.now(), names, buckets])
-            cursor.execute(LOCK, [aggregate.name, names])
-            return dict(cursor.fetchall())
+            cursor.execute(INSERT, [aggregate.name, timezone.now(), arrays.quoted(names), arrays.plain(buckets)])
+            versions = {key: 0 for (key,) in cursor.fetchall()}
+            known = [name for name in names if name not in versions]
+            if known:
+                cursor.execute(LOCK, [arrays.quoted(known), aggregate.name])
+                versions.update(cursor.fetchall())
+            return versions
     rows = Applied.objects.using(aggregate.alias)
     new = [Applied(aggregate=aggregate.name, key=key, bucket=bucket) for key, bucket in keys]
     rows.bulk_create(new, ignore_conflicts=True)
@@ -61,7 +68,7 @@ def note(aggregate: Aggregate, versions: Sequence[Version]) -> None:
     if connection.vendor == "postgresql":
         columns = zip(*((v.key, v.bucket, v.epoch, v.gen, v.digest, v.deleted) for v in versions), strict=True)
         with connection.cursor() as cursor:
-            cursor.execute(UPDATE, [now, *(list(column) for column in columns), aggregate.name])
+            cursor.execute(NOTE, [aggregate.name, now, *(arrays.quoted(column) for column in columns)])
         return
     rows = Applied.objects.using(aggregate.alias)
     rows.bulk_create(

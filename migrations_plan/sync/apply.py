@@ -12,10 +12,10 @@ from typing import Any
 
 from django.db import DatabaseError, InterfaceError, OperationalError, transaction
 
-from migrations_plan.sync import applied, database, ownership
+from migrations_plan.sync import applied, arrays, database, ownership
 from migrations_plan.sync.aggregates import Aggregate
 from migrations_plan.sync.buckets import BUCKETS
-from migrations_plan.sync.documents import Form, Loaded, digest_of, form_of
+from migrations_plan.sync.documents import Form, Loaded, canonical, digest_of, form_of
 from migrations_plan.sync.errors import Unloadable
 from migrations_plan.sync.messages import BucketState, Document, Outcome, Result, State
 from migrations_plan.sync.models import ParkedDocument
@@ -26,12 +26,14 @@ logger = logging.getLogger("strangler.sync")
 
 TROUBLE = (DatabaseError, NotHere, WrongParent, ArithmeticError, ValueError, TypeError)
 """What a database and its driver raise about values that do not fit."""
+NUL = rb"\u0000"
+"""As JSON spells it."""
 BATCH = 500
 """Documents in one transaction: its locks keep ownership from changing for as long."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Wanted:
+class Wanted:
     """A document that is to be applied, as rows; None where it is to be deleted."""
 
     document: Document
@@ -85,16 +87,17 @@ def _apply_round(aggregate: Aggregate, documents: Sequence[Document]) -> list[Re
     form, buckets = form_of(aggregate), {document.bucket for document in documents}
     results: dict[str, Result] = {}
     with transaction.atomic(using=aggregate.alias):
+        arrays.by_index(aggregate.alias)
         database.check_references_at_once(aggregate.alias)
-        database.lock_shared(aggregate.alias, aggregate.name, buckets)
+        database.lock_shared(aggregate.alias, aggregate.group, buckets)
         states = ownership.locked_states(aggregate, buckets)
         admitted = [one for one in documents if not _note(results, one, _refusal(one, states[one.bucket]))]
         versions = _locked_versions(aggregate, admitted)
         newer = [one for one in admitted if not _note(results, one, _skipped(one, versions[one.key]))]
-        wanted: list[_Wanted] = []
+        wanted: list[Wanted] = []
         for document in newer:
             try:
-                wanted.append(_wanted(form, document))
+                wanted.append(wanted_of(form, document))
             except Unloadable as error:
                 _note(results, document, _result(document, Outcome.PARKED, str(error)))
         with database.capture_suppressed(aggregate.alias):
@@ -142,20 +145,21 @@ def _locked_versions(aggregate: Aggregate, documents: Sequence[Document]) -> Map
     return applied.locked(aggregate, [(one.key, one.bucket) for one in ordered])
 
 
-def _wanted(form: Form, document: Document) -> _Wanted:
+def wanted_of(form: Form, document: Document) -> Wanted:
+    """Return a document as the rows that it is to become; raise Unloadable."""
     key = form.key_value(document.key)
     if document.data is None:
-        return _Wanted(document=document, key=key, loaded=None, digest="")
+        return Wanted(document=document, key=key, loaded=None, digest="")
     try:
         data = form.current(document.version, document.data)
-        return _Wanted(document=document, key=key, loaded=form.load(key, data), digest=digest_of(data))
+        return Wanted(document=document, key=key, loaded=form.load(key, data), digest=digest_of(data))
     except Unloadable:
         raise
     except Exception as error:  # a project's own conversion
         raise Unloadable(f"The document cannot be loaded: {error!r}.") from error
 
 
-def _write(aggregate: Aggregate, wanted: Sequence[_Wanted]) -> dict[int, str]:
+def _write(aggregate: Aggregate, wanted: Sequence[Wanted]) -> dict[int, str]:
     """Write the rows; return the reasons of those that the database does not take, by their place."""
     writer = Writer(aggregate)
     if not wanted:
@@ -165,25 +169,30 @@ def _write(aggregate: Aggregate, wanted: Sequence[_Wanted]) -> dict[int, str]:
             _write_all(writer, wanted)
         return {}
     except TROUBLE as error:
-        _raise_if_lost(error)
+        raise_if_lost(error)
     reasons: dict[int, str] = {}
     for number, one in enumerate(wanted):
         try:
             with transaction.atomic(using=aggregate.alias):
                 _write_all(writer, [one], carefully=True)
         except TROUBLE as error:
-            _raise_if_lost(error)
-            reasons[number] = _told(error)
+            raise_if_lost(error)
+            reasons[number] = told(error)
     return reasons
 
 
-def _raise_if_lost(error: Exception) -> None:
+def raise_if_lost(error: Exception) -> None:
     """Let a lost connection, a lock timeout or a deadlock end the whole batch; it says nothing about a document."""
     if isinstance(error, OperationalError | InterfaceError):
         raise error
 
 
-def _write_all(writer: Writer, wanted: Sequence[_Wanted], *, carefully: bool = False) -> None:
+def write_carefully(aggregate: Aggregate, one: Wanted) -> None:
+    """Write the rows of one document, in the caller's transaction; raise what the database does not take."""
+    _write_all(Writer(aggregate), [one], carefully=True)
+
+
+def _write_all(writer: Writer, wanted: Sequence[Wanted], *, carefully: bool = False) -> None:
     gone = [one.key for one in wanted if one.loaded is None]
     documents = [one.loaded for one in wanted if one.loaded is not None]
     references = References(writer.aggregate)
@@ -192,11 +201,12 @@ def _write_all(writer: Writer, wanted: Sequence[_Wanted], *, carefully: bool = F
     writer.put(documents, carefully=carefully)
 
 
-def _told(error: Exception) -> str:
+def told(error: Exception) -> str:
+    """Return an error in one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
 
 
-def _remember(aggregate: Aggregate, done: Sequence[_Wanted]) -> None:
+def _remember(aggregate: Aggregate, done: Sequence[Wanted]) -> None:
     """Note the versions that are here now; what was parked of these aggregates is over."""
     if not done:
         return
@@ -232,11 +242,21 @@ def _park(aggregate: Aggregate, parked: Sequence[tuple[Document, Result]]) -> No
                 "epoch": document.epoch,
                 "gen": document.gen,
                 "version": document.version,
-                "data": document.data,
+                "data": _keepable(document),
                 "reason": result.reason[:500],
             },
         )
         if not created and document.gen >= row.gen:
-            row.gen, row.epoch, row.version, row.data = document.gen, document.epoch, document.version, document.data
+            row.gen, row.epoch, row.version, row.data = (
+                document.gen,
+                document.epoch,
+                document.version,
+                _keepable(document),
+            )
             row.reason, row.tries = result.reason[:500], row.tries + 1
             row.save(using=aggregate.alias)
+
+
+def _keepable(document: Document) -> Any:
+    """Return the data to keep with the reason; none where it has the one character that PostgreSQL's JSON cannot."""
+    return None if document.data is None or NUL in canonical(document.data) else document.data

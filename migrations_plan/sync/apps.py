@@ -4,6 +4,8 @@ from django.apps import AppConfig
 from django.db.models.signals import post_migrate, pre_migrate
 from django.utils.module_loading import autodiscover_modules
 
+from migrations_plan.sync.capture import fence
+
 
 class SyncConfig(AppConfig):
     name = "migrations_plan.sync"
@@ -16,6 +18,7 @@ class SyncConfig(AppConfig):
         from migrations_plan.sync import checks, tasks  # the models these need exist only now
         from migrations_plan.sync.capture import upkeep
 
+        fence.install()
         checks.register_all(tasks)
         autodiscover_modules("strangler")
         pre_migrate.connect(upkeep.before_migrate, dispatch_uid="strangler_sync.before_migrate")

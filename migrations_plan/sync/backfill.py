@@ -12,8 +12,8 @@ from django.db import connections, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from migrations_plan.sync import database, ownership
-from migrations_plan.sync.aggregates import Aggregate
+from migrations_plan.sync import arrays, database, ownership
+from migrations_plan.sync.aggregates import Aggregate, members
 from migrations_plan.sync.buckets import BUCKETS
 from migrations_plan.sync.capture.triggers import bucket_expression, column_name, key_expression
 from migrations_plan.sync.conf import conf
@@ -60,7 +60,7 @@ def forget(aggregate: Aggregate) -> None:
     """Forget how far it has come: what was backfilled cannot be relied on any more."""
     with transaction.atomic(using=aggregate.alias):
         Backfill.objects.using(aggregate.alias).filter(aggregate=aggregate.name).delete()
-        Ownership.objects.using(aggregate.alias).filter(aggregate=aggregate.name).update(backfilled=False)
+        Ownership.objects.using(aggregate.alias).filter(aggregate=aggregate.group).update(backfilled=False)
 
 
 def standing(aggregate: Aggregate) -> Backfill | None:
@@ -125,6 +125,7 @@ def _waiting(aggregate: Aggregate, most: int) -> int:
 def _mark_chunk(aggregate: Aggregate, row: Backfill, size: int) -> Backfill:
     form = form_of(aggregate)
     with transaction.atomic(using=aggregate.alias):
+        arrays.by_index(aggregate.alias)
         owned = _owned(aggregate)
         row = Backfill.objects.using(aggregate.alias).select_for_update().get(pk=row.pk)
         after = form.key_value(row.after) if row.after else None
@@ -141,7 +142,7 @@ def _mark_chunk(aggregate: Aggregate, row: Backfill, size: int) -> Backfill:
 
 def _owned(aggregate: Aggregate) -> list[int]:
     """Return the buckets that this side owns, under their locks; refuse where it owns none."""
-    database.lock_shared(aggregate.alias, aggregate.name, range(BUCKETS))
+    database.lock_shared(aggregate.alias, aggregate.group, range(BUCKETS))
     states = ownership.locked_states(aggregate, range(BUCKETS))
     owned = [bucket for bucket, state in states.items() if state.state is State.OWNER]
     if not owned:
@@ -185,8 +186,11 @@ def _finish(aggregate: Aggregate, row: Backfill) -> Backfill:
         _mark_gone(aggregate)
     row.finished_at = timezone.now()
     row.save(update_fields=("finished_at",))
-    owned = Ownership.objects.using(aggregate.alias).filter(aggregate=aggregate.name, state=State.OWNER)
-    owned.update(backfilled=True)
+    others = {one.name for one in members(aggregate.group)} - {aggregate.name}
+    done = Backfill.objects.using(aggregate.alias).filter(aggregate__in=others, finished_at__isnull=False).count()
+    if done == len(others):  # a bucket changes hands with all of its aggregates
+        owned = Ownership.objects.using(aggregate.alias).filter(aggregate=aggregate.group, state=State.OWNER)
+        owned.update(backfilled=True)
     return row
 
 

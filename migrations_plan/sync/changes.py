@@ -1,15 +1,17 @@
 """What has changed here and not reached the other side: read in one snapshot, acknowledged as far as it was sent."""
 
-from collections.abc import Iterable
-from datetime import timedelta
-from typing import Any
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
 from django.db import connections, transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
-from migrations_plan.sync import ownership
+from migrations_plan.sync import arrays, ownership
 from migrations_plan.sync.aggregates import Aggregate
+from migrations_plan.sync.buckets import BUCKETS
 from migrations_plan.sync.database import snapshot
 from migrations_plan.sync.documents import Data, Form, form_of
 from migrations_plan.sync.errors import Unloadable
@@ -24,14 +26,16 @@ LONGEST_HOLD_SECONDS = 300.0
 CONVERSION_TROUBLE = (Unloadable, ArithmeticError, ValueError, TypeError, LookupError)
 """What a conversion, of sync's or of a project's, raises about a value that it does not know."""
 ACKNOWLEDGE_POSTGRESQL = """
-    WITH free AS (
-        SELECT m.id, s.gen FROM strangler_sync_mark m JOIN unnest(%s::text[], %s::bigint[]) s(key, gen) ON s.key = m.key
-        WHERE m.aggregate = %s FOR UPDATE OF m SKIP LOCKED
+    WITH free AS MATERIALIZED (
+        SELECT m.id FROM unnest(%s::text[]) n(key) CROSS JOIN LATERAL (
+            SELECT id FROM strangler_sync_mark WHERE aggregate = %s AND key = n.key FOR UPDATE SKIP LOCKED
+        ) m
     )
-    UPDATE strangler_sync_mark m SET acked = LEAST(m.gen, GREATEST(m.acked, free.gen)), retry_at = NULL,
-        tries = CASE WHEN m.gen <= free.gen THEN 0 ELSE m.tries END,
-        reason = CASE WHEN m.gen <= free.gen THEN '' ELSE m.reason END
-    FROM free WHERE m.id = free.id
+    UPDATE strangler_sync_mark m SET acked = LEAST(m.gen, GREATEST(m.acked, (s.gens ->> m.key)::bigint)),
+        retry_at = NULL,
+        tries = CASE WHEN m.gen <= (s.gens ->> m.key)::bigint THEN 0 ELSE m.tries END,
+        reason = CASE WHEN m.gen <= (s.gens ->> m.key)::bigint THEN '' ELSE m.reason END
+    FROM (SELECT %s::jsonb AS gens) s WHERE m.id = ANY(ARRAY(SELECT id FROM free))
 """
 ACKNOWLEDGE_SQLITE = """
     UPDATE strangler_sync_mark SET acked = MIN(gen, MAX(acked, %s)), retry_at = NULL,
@@ -42,58 +46,111 @@ SENDING = frozenset({State.OWNER, State.FROZEN})
 """What a side has to be to a bucket for its changes to be sent; a replica's are not the truth."""
 
 
-def read(aggregate: Aggregate, limit: int) -> Changes:
+class _Marked(NamedTuple):
+    """What is needed of a mark to send what it stands for; a model's instance costs ten times as much to make."""
+
+    pk: int
+    key: str
+    bucket: int
+    gen: int
+    changed_at: datetime
+
+
+def read(aggregate: Aggregate, limit: int, buckets: Collection[int] = ()) -> Changes:
     """Return marked aggregates that are due, with their documents; state, version and rows are of one moment.
 
-    One that cannot be made into a document is left out, and held back with the reason.
+    Of the given buckets only, if any are given; then also those that wait for another try. One that cannot be made into
+    a document is left out, and held back with the reason.
     """
-    form = form_of(aggregate)
     with snapshot(aggregate.alias):
-        marked = Mark.objects.using(aggregate.alias).filter(aggregate=aggregate.name, gen__gt=F("acked"))
+        arrays.by_index(aggregate.alias)
+        marked = _marked(aggregate)
         waiting = marked[:COUNT_TO].count()
         if not waiting:
             return Changes(documents=(), waiting=0)  # the usual case, many times a second
-        epochs = {one.bucket: one.epoch for one in ownership.states(aggregate) if one.state in SENDING}
-        marks = _due(marked, sorted(epochs), limit)
-        found, unreadable = _documents(form, [form.key_value(mark.key) for mark in marks])
-    documents = tuple(
+        epochs = {bucket: epoch for bucket, epoch in _epochs(aggregate).items() if not buckets or bucket in buckets}
+        if buckets:
+            marks = _taken(marked.filter(bucket__in=sorted(epochs)).order_by("id")[:limit])
+        else:
+            marks = _due(marked, epochs, limit)
+        found, unreadable = _documents(form_of(aggregate), marks)
+    return Changes(documents=_made(aggregate, epochs, marks, found, unreadable), waiting=waiting)
+
+
+def read_ahead(aggregate: Aggregate, limit: int, sent: frozenset[tuple[str, int]]) -> Changes:
+    """Return what is due besides the versions that are on their way now, as `read` would; nothing is counted."""
+    with snapshot(aggregate.alias):
+        arrays.by_index(aggregate.alias)
+        epochs = _epochs(aggregate)
+        marks = _due(_marked(aggregate), epochs, limit, sent)
+        found, unreadable = _documents(form_of(aggregate), marks)
+    return Changes(documents=_made(aggregate, epochs, marks, found, unreadable), waiting=len(marks))
+
+
+def _marked(aggregate: Aggregate) -> QuerySet[Mark]:
+    return Mark.objects.using(aggregate.alias).filter(aggregate=aggregate.name, gen__gt=F("acked"))
+
+
+def _epochs(aggregate: Aggregate) -> dict[int, int]:
+    """Return the epochs of the buckets whose changes are to be sent."""
+    return {one.bucket: one.epoch for one in ownership.states(aggregate) if one.state in SENDING}
+
+
+def _made(
+    aggregate: Aggregate,
+    epochs: Mapping[int, int],
+    marks: Sequence[_Marked],
+    found: Mapping[Any, Data],
+    unreadable: Mapping[Any, str],
+) -> tuple[Document, ...]:
+    """Return the documents; hold back those that cannot be made."""
+    key_value = form_of(aggregate).key_value
+    fine = [(mark, key) for mark in marks if (key := key_value(mark.key)) not in unreadable]
+    if unreadable:
+        stuck = [(mark, reason) for mark in marks if (reason := unreadable.get(key_value(mark.key))) is not None]
+        _note_held(
+            aggregate, [Held(key=mark.key, gen=mark.gen, seconds=HOLD_SECONDS, reason=why) for mark, why in stuck]
+        )
+    return tuple(
         Document(
             key=mark.key,
             bucket=mark.bucket,
             epoch=epochs[mark.bucket],
             gen=mark.gen,
             version=aggregate.version,
-            data=found.get(form.key_value(mark.key)),
+            data=found.get(key),
             changed_at=moment(mark.changed_at),
         )
-        for mark in marks
-        if form.key_value(mark.key) not in unreadable
+        for mark, key in fine
     )
-    if unreadable:
-        _note_held(
-            aggregate,
-            [
-                Held(key=mark.key, gen=mark.gen, seconds=HOLD_SECONDS, reason=unreadable[form.key_value(mark.key)])
-                for mark in marks
-                if form.key_value(mark.key) in unreadable
-            ],
-        )
-    return Changes(documents=documents, waiting=waiting)
 
 
-def _due(marked: QuerySet[Mark], buckets: list[int], limit: int) -> list[Mark]:
-    """Return what is to be sent: mostly what was marked first, and some of the latest, which a backfill lies before."""
-    due = marked.filter(Q(retry_at=None) | Q(retry_at__lte=timezone.now()), bucket__in=buckets)
+def _due(
+    marked: QuerySet[Mark], epochs: Collection[int], limit: int, sent: frozenset[tuple[str, int]] = frozenset()
+) -> list[_Marked]:
+    """Return what is to be sent: mostly what was marked first, and some of the latest, which a backfill lies before.
+
+    What is on its way is among the first and the latest, so as many more are looked at.
+    """
+    due = marked.filter(Q(retry_at=None) | Q(retry_at__lte=timezone.now()))
+    if len(epochs) < BUCKETS:  # naming all of them would only mislead the planner
+        due = due.filter(bucket__in=sorted(epochs))
     latest = limit // 4
-    first = list(due.order_by("id")[: limit - latest])
+    first = _taken(due.order_by("id")[: limit - latest + len(sent)], sent)[: limit - latest]
     if len(first) < limit - latest or not latest:
         return first
-    last = due.filter(id__gt=first[-1].pk).order_by("-id")[:latest]
-    return [*first, *last]
+    last = due.filter(id__gt=first[-1].pk).order_by("-id")[: latest + len(sent)]
+    return [*first, *_taken(last, sent)[:latest]]
 
 
-def _documents(form: Form, keys: list[Any]) -> tuple[dict[Any, Data], dict[Any, str]]:
+def _taken(marks: QuerySet[Mark], sent: frozenset[tuple[str, int]] = frozenset()) -> list[_Marked]:
+    found = [_Marked(*row) for row in marks.values_list(*_Marked._fields)]
+    return [mark for mark in found if (mark.key, mark.gen) not in sent] if sent else found
+
+
+def _documents(form: Form, marks: Sequence[_Marked]) -> tuple[dict[Any, Data], dict[Any, str]]:
     """Return the data by key, and the reasons of those that cannot be made into a document."""
+    keys = [form.key_value(mark.key) for mark in marks]
     try:
         return form.read(keys), {}
     except CONVERSION_TROUBLE:
@@ -113,6 +170,7 @@ def acknowledge(aggregate: Aggregate, sent: Iterable[Sent], held: Iterable[Held]
     Versions here may have risen since they were sent, so what stays marked is what has changed in between.
     """
     with transaction.atomic(using=aggregate.alias):
+        arrays.by_index(aggregate.alias)
         _note_sent(aggregate, sent)
         _note_held(aggregate, held)
 
@@ -128,8 +186,8 @@ def _note_sent(aggregate: Aggregate, sent: Iterable[Sent]) -> None:
         return
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            keys, gens = zip(*pairs, strict=True)
-            cursor.execute(ACKNOWLEDGE_POSTGRESQL, [list(keys), list(gens), aggregate.name])
+            gens = dict(pairs)
+            cursor.execute(ACKNOWLEDGE_POSTGRESQL, [arrays.quoted(gens), aggregate.name, json.dumps(gens)])
         else:
             cursor.executemany(ACKNOWLEDGE_SQLITE, [(gen, gen, gen, aggregate.name, key) for key, gen in pairs])
 

@@ -13,6 +13,7 @@ from migrations_plan.sync.capture import install, upkeep
 from migrations_plan.sync.conf import SETTING, SyncSettings, conf
 from migrations_plan.sync.documents import form_of
 from migrations_plan.sync.errors import DeclarationError
+from migrations_plan.sync.keys import check_travelling_keys
 
 
 def register_all(tasks: ModuleType) -> None:
@@ -20,6 +21,7 @@ def register_all(tasks: ModuleType) -> None:
     assert tasks
     register(check_settings)
     register(check_aggregates)
+    register(check_travelling_keys)
     register(check_triggers, Tags.database)
 
 

@@ -30,7 +30,7 @@ class SyncSettings:
     side: str = "legacy"
     """``legacy`` for the control plane, ``extracted`` for a service."""
     peers: Mapping[str, Peer] = field(default_factory=dict)
-    """By aggregate; only the control plane needs them."""
+    """By aggregate; only the control plane needs them. One that moves with another needs none of its own."""
     audience: str = ""
     """The name that tokens for this program are made out to; only a service needs it."""
     secret: str = ""

@@ -162,7 +162,7 @@ def bucket_of(aggregate: Aggregate, partition: Any) -> int:
     """Return the bucket of a partition key, or of the column that holds the bucket; as the triggers count it."""
     if partition is None:
         return NO_OWNER
-    return int(partition) if aggregate.bucket else bucket(aggregate.name, partition)
+    return int(partition) if aggregate.bucket else bucket(aggregate.group, partition)
 
 
 def _versions(aggregate: Aggregate, asked: _Asked, states: Sequence[BucketState]) -> dict[str, _Version]:
@@ -228,7 +228,7 @@ def _text_range(aggregate: Aggregate, asked: _Asked) -> Iterator[Q | GreaterThan
 # --- repair ---------------------------------------------------------------------------------------------------
 def _mark_again(aggregate: Aggregate, keys: Sequence[Again]) -> None:
     found = _found(aggregate, keys)
-    lock_shared(aggregate.alias, aggregate.name, {of for of, _ in found.values()})
+    lock_shared(aggregate.alias, aggregate.group, {of for of, _ in found.values()})
     require_sending(aggregate, {of for of, _ in found.values()})
     if _found(aggregate, keys) != found:
         raise Busy(f"Of the {aggregate.name} to mark again, one was changed at this very moment. Try again.")

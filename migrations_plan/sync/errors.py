@@ -1,5 +1,7 @@
 """The one family of errors that sync raises."""
 
+from migrations_plan.sync.messages import Result
+
 
 class SyncError(Exception):
     """Something about sync could not be done."""
@@ -42,14 +44,25 @@ class NotConfigured(SyncError):
 class PeerUnavailable(SyncError):
     """The other side did not answer; everything stays marked and is sent later."""
 
-    def __init__(self, message: str = "", *, retry_after: float = 1.0) -> None:
+    def __init__(self, message: str = "", *, retry_after: float = 1.0, busy: bool = False) -> None:
         super().__init__(message)
         self.retry_after = retry_after
         """Seconds after which another try makes sense."""
+        self.busy = busy
+        """Whether it is there and could not do it at this moment."""
 
 
 class PeerRefused(SyncError):
     """The other side answered that it will not: a token, a body or an aggregate it does not accept."""
+
+
+class AnsweredInPart(SyncError):
+    """The other side answered for some documents before it went away; what it did with those is certain."""
+
+    def __init__(self, results: tuple[Result, ...], reason: PeerUnavailable | PeerRefused) -> None:
+        super().__init__(str(reason))
+        self.results = results
+        self.reason = reason
 
 
 class NotTheOwner(SyncError):

@@ -1,9 +1,12 @@
 """What the two sides say to each other, as values; `docs/sync-protocol.md` tells how they look on the wire."""
 
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import msgspec
+
+LARGEST = 2**63 - 1
+"""What counts, here and in most databases, has 63 bits."""
 
 
 class State(StrEnum):
@@ -117,6 +120,52 @@ class BucketState(msgspec.Struct, frozen=True, kw_only=True):
     backfilled: bool = False
 
 
+class BucketLook(BucketState, frozen=True, kw_only=True):
+    """Who a side is to one bucket, with what keeps the bucket from changing hands."""
+
+    waiting: int
+    """How many aggregates of the bucket are marked, of the same moment as the state."""
+    intents: int
+    """How much work of the bucket was begun and has not ended."""
+
+
+class Mint(msgspec.Struct, frozen=True, kw_only=True):
+    """From which number on a side gives ids to new rows of one table."""
+
+    part: str
+    """``root``, or the name of the part."""
+    first: int
+    """Nothing below was minted by this side in its present range."""
+    next: int
+    """The id that the next row gets."""
+
+
+class Fitness(msgspec.Struct, frozen=True, kw_only=True):
+    """What this side can say about whether it may own buckets."""
+
+    problems: tuple[str, ...] = ()
+    """What keeps it from owning any: a trigger that is missing, say."""
+    mints: tuple[Mint, ...] = ()
+    """Where its new ids come from, for each table whose keys are counted up."""
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who a side is to a bucket, and since when."""
+
+    state: State
+    epoch: Annotated[int, msgspec.Meta(ge=0, le=LARGEST)]
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Swap who a side is to a bucket, if it still is what ``old`` says."""
+
+    bucket: Annotated[int, msgspec.Meta(ge=0, le=99)]
+    old: Standing = msgspec.field(name="from")
+    new: Standing = msgspec.field(name="to")
+    settle: bool = False
+    """Also count everything marked as sent: the side has learnt that it is the replica."""
+
+
 class Digest(msgspec.Struct, frozen=True, kw_only=True):
     """What a side holds between two keys, read in one snapshot together with who it is to each bucket."""
 
@@ -145,8 +194,11 @@ class Side(Protocol):
         """Return ``legacy`` or ``extracted``."""
         ...
 
-    def changes(self, aggregate: str, limit: int) -> Changes:
-        """Return marked aggregates of buckets that this side owns or owned until now, in one snapshot."""
+    def changes(self, aggregate: str, limit: int, buckets: tuple[int, ...] = ()) -> Changes:
+        """Return marked aggregates of buckets that this side owns or owned until now, in one snapshot.
+
+        Of the given buckets only, if any are given; then also what waits for another try.
+        """
         ...
 
     def apply(self, aggregate: str, documents: tuple[Document, ...]) -> tuple[Result, ...]:
@@ -163,6 +215,26 @@ class Side(Protocol):
 
     def ownership(self, aggregate: str) -> tuple[BucketState, ...]:
         """Return who this side is to each bucket."""
+        ...
+
+    def look(self, aggregate: str, buckets: tuple[int, ...]) -> tuple[BucketLook, ...]:
+        """Return who this side is to these buckets, with what is marked and under way in them, of one moment."""
+        ...
+
+    def change(self, aggregate: str, change: Change) -> bool:
+        """Swap who this side is to a bucket, if it still is what the change says; return whether it was."""
+        ...
+
+    def fitness(self, aggregate: str) -> Fitness:
+        """Return what keeps this side from owning buckets, and which keys it will give to new roots."""
+        ...
+
+    def documents(self, aggregate: str, keys: tuple[str, ...]) -> tuple[Document, ...]:
+        """Return documents as the rows here make them, whoever owns them and whether they are marked or not."""
+        ...
+
+    def rehearse(self, aggregate: str, documents: tuple[Document, ...]) -> tuple[Result, ...]:
+        """Apply documents as if this side were the replica, compare what came of it, and roll everything back."""
         ...
 
     def boundaries(self, aggregate: str, size: int) -> tuple[Boundary, ...]:

@@ -231,3 +231,44 @@ class Finding(models.Model):
 
     def __str__(self) -> str:
         return f"{self.key}: {self.kind}"
+
+
+class Goal(models.Model):
+    """Which side is to own a bucket; whoever drives a change of hands reads it again before each step."""
+
+    aggregate = models.CharField(max_length=60)
+    bucket = models.PositiveSmallIntegerField()
+    side = models.CharField(max_length=10)
+    actor = models.CharField(max_length=150, default="", blank=True)
+    set_at = models.DateTimeField(default=timezone.now)
+    reached_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("aggregate", "bucket")
+        constraints = (models.UniqueConstraint(fields=("aggregate", "bucket"), name="sync_one_goal_per_bucket"),)
+
+    def __str__(self) -> str:
+        return f"{self.aggregate} {self.bucket}: {self.side}"
+
+
+class Handover(models.Model):
+    """One step of a change of hands, written down after it was done: nothing depends on it but people."""
+
+    aggregate = models.CharField(max_length=60)
+    bucket = models.PositiveSmallIntegerField()
+    step = models.CharField(max_length=20)
+    line = models.CharField(max_length=10)
+    at_side = models.CharField(max_length=10)
+    epoch = models.PositiveBigIntegerField()
+    goal = models.CharField(max_length=10)
+    driver = models.CharField(max_length=120)
+    detail = models.CharField(max_length=500, default="", blank=True)
+    held_ms = models.PositiveIntegerField(null=True, blank=True, help_text="From freezing on, that nobody wrote.")
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ("-at", "-id")
+        indexes = (models.Index(fields=("aggregate", "bucket", "at"), name="sync_handovers"),)
+
+    def __str__(self) -> str:
+        return f"{self.aggregate} {self.bucket}: {self.step} at {self.at_side}"

@@ -1,26 +1,30 @@
-"""The public face of sync, for the commands, the admin, the plan's gates and a program of one's own."""
+"""The public face of sync, for the commands, the admin, the plan's gates and a program of one's own.
+
+What is done to an aggregate that leads others is done to these as well; how each of them stands is told one by one.
+"""
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
 
 from django.db.models import Count, F, Min
 from django.utils import timezone
 
-from migrations_plan.sync import backfill, changes, lag, leases, verify
+from migrations_plan.sync import backfill, changes, lag, leases, ownership, verify
 from migrations_plan.sync import relay as relaying
-from migrations_plan.sync.aggregates import Aggregate, declared, find
+from migrations_plan.sync.aggregates import Aggregate, declared, find, members
 from migrations_plan.sync.capture import install as triggers
 from migrations_plan.sync.capture import upkeep
 from migrations_plan.sync.capture.triggers import Health
 from migrations_plan.sync.conf import conf, other
 from migrations_plan.sync.documents import form_of
 from migrations_plan.sync.errors import Busy, SyncError
-from migrations_plan.sync.messages import Again, Side
+from migrations_plan.sync.messages import Again, Outcome, Side, State
 from migrations_plan.sync.models import Capture, Mark, Ownership, ParkedDocument, Verification
+from migrations_plan.sync.owners import between_here, held_lately
 from migrations_plan.sync.sides import directions
+from migrations_plan.sync.standings import BackfillStanding, DirectionStanding, Found, Ran, Run, Standing, Waiting
 
 LAG_WINDOW = timedelta(minutes=5)
 BUSY_SECONDS = 0.2
@@ -31,144 +35,6 @@ SHOWN = 20
 """The most findings that are told one by one."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class BackfillStanding:
-    """How far the marking of existing keys has come."""
-
-    marked: int
-    total: int
-    started_at: datetime
-    finished_at: datetime | None
-
-    @property
-    def fraction(self) -> float:
-        """Return the share that is marked, from 0 to 1."""
-        if self.finished_at is not None:
-            return 1.0
-        return min(1.0, self.marked / self.total) if self.total else 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class DirectionStanding:
-    """How far one way of an aggregate is behind. Marks are this side's; the other side knows its own."""
-
-    name: str
-    marked: int | None
-    """Aggregates that wait to be sent; None where only the other side knows."""
-    held: int | None
-    """Those of them that were not accepted and wait for another try."""
-    oldest_seconds: float | None
-    """The age of the change that has waited longest."""
-    lag_p50: float | None
-    lag_p99: float | None
-    """Seconds from a change to its arrival, over the last five minutes."""
-    lag_samples: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Standing:
-    """How sync of one aggregate stands, as this side knows it."""
-
-    aggregate: str
-    captured: bool
-    """Whether somebody has installed the triggers."""
-    missing_triggers: tuple[str, ...]
-    gaps: int
-    """How often triggers were found missing and put back."""
-    backfill: BackfillStanding | None
-    directions: tuple[DirectionStanding, ...]
-    parked: int
-    """Documents that this side could not apply."""
-    owners: dict[str, int]
-    """How many buckets this side owns, has frozen, replicates."""
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the standing for machines."""
-        data = asdict(self)
-        for name in ("started_at", "finished_at"):
-            if self.backfill is not None and data["backfill"][name] is not None:
-                data["backfill"][name] = data["backfill"][name].isoformat()
-        return data
-
-
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """One aggregate on which the sides differ."""
-
-    key: str
-    kind: str
-    detail: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """A verification, and the first of what it found."""
-
-    aggregate: str
-    started_at: datetime
-    finished_at: datetime | None
-    compared: int
-    corrupt: int
-    unresolved: int
-    """On their way when they were asked for the last time, or not backfilled yet."""
-    findings: tuple[Found, ...] = ()
-
-    @property
-    def clean(self) -> bool:
-        """Return whether everything was compared and found equal."""
-        return self.finished_at is not None and not (self.corrupt or self.unresolved)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the verification for machines."""
-        finished = self.finished_at.isoformat() if self.finished_at else None
-        data = {**asdict(self), "started_at": self.started_at.isoformat(), "finished_at": finished}
-        return {**data, "clean": self.clean}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ran:
-    """What one pass of relay and backfill did."""
-
-    reports: tuple[relaying.Report, ...]
-    backfill: backfill.Pass | None
-
-    @property
-    def away(self) -> str:
-        """Return why the other side could not be reached, empty if it could."""
-        return next((report.away for report in self.reports if report.away), "")
-
-    @property
-    def retry_after(self) -> float:
-        """Return after how many seconds another pass makes sense."""
-        return max((report.retry_after for report in self.reports), default=0.0)
-
-    @property
-    def idle(self) -> bool:
-        """Return whether there was nothing to do."""
-        waits = self.backfill is not None and not self.backfill.finished
-        return not waits and not any(report.sent for report in self.reports)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return what was done, for machines."""
-        return {
-            "directions": {report.direction: dict(report.outcomes) for report in self.reports},
-            "backfill": asdict(self.backfill) if self.backfill else None,
-            "away": self.away,
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Waiting:
-    """A change that the other side did not accept, or a document that this side could not apply."""
-
-    key: str
-    gen: int
-    where: str
-    """``out``: sent and not accepted; ``in``: arrived and not applied."""
-    reason: str
-    tries: int
-
-
 def standing(name: str) -> Standing:
     """Return how sync of an aggregate stands; asks this side's database only."""
     aggregate = find(name)
@@ -177,7 +43,12 @@ def standing(name: str) -> Standing:
     wrong = (
         tuple(f"{one.name} ({one.health})" for one in triggers.status(aggregate) if not one.works) if capture else ()
     )
-    owners = Ownership.objects.using(alias).filter(aggregate=name).values_list("state").annotate(total=Count("id"))
+    owners = (
+        Ownership.objects.using(alias)
+        .filter(aggregate=aggregate.group)
+        .values_list("state")
+        .annotate(total=Count("id"))
+    )
     side = conf().side
     return Standing(
         aggregate=name,
@@ -188,6 +59,8 @@ def standing(name: str) -> Standing:
         directions=(_out(aggregate, f"{side}->{other(side)}"), _in(aggregate, f"{other(side)}->{side}")),
         parked=ParkedDocument.objects.using(alias).filter(aggregate=name).count(),
         owners=dict(owners),
+        between=between_here(aggregate),
+        held=held_lately(aggregate),
     )
 
 
@@ -196,35 +69,51 @@ def names() -> tuple[str, ...]:
     return tuple(aggregate.name for aggregate in declared())
 
 
+def together(name: str) -> tuple[Aggregate, ...]:
+    """Return an aggregate and, after it, those that it leads: they change hands with it."""
+    return (find(name), *(one for one in members(name) if one.name != name))
+
+
+def owned_buckets(name: str) -> frozenset[int] | None:
+    """Return the buckets that this side may write; None where nobody has written down who owns them."""
+    states = ownership.states(find(name))
+    return frozenset(one.bucket for one in states if one.state is State.OWNER) if states else None
+
+
 def to_install(name: str) -> tuple[str, ...]:
     """Return the triggers that installing would put."""
-    return tuple(one.name for one in triggers.status(find(name)) if not one.works)
+    return tuple(each.name for one in together(name) for each in triggers.status(one) if not each.works)
 
 
 def to_remove(name: str) -> tuple[str, ...]:
     """Return the triggers that removing would take away."""
-    return tuple(one.name for one in triggers.status(find(name)) if one.health is not Health.MISSING)
+    found = (each for one in together(name) for each in triggers.status(one))
+    return tuple(each.name for each in found if each.health is not Health.MISSING)
 
 
 def count(name: str) -> int:
     """Return how many aggregates this side has."""
-    total: int = form_of(find(name)).roots().count()
-    return total
+    return sum(form_of(one).roots().count() for one in together(name))
 
 
 def install(name: str) -> tuple[str, ...]:
     """Install the triggers, or put back what is missing; return the names of those that were put."""
-    return upkeep.start(find(name))
+    return tuple(put for one in together(name) for put in upkeep.start(one))
 
 
 def uninstall(name: str) -> tuple[str, ...]:
     """Remove the triggers; from now on nobody notes what changes. Return the names of those that were there."""
-    return upkeep.stop(find(name))
+    return tuple(removed for one in together(name) for removed in upkeep.stop(one))
 
 
 def start_backfill(name: str, *, anew: bool = False) -> None:
     """Begin to mark what is there; where capture has stopped before, everything is marked anew by itself."""
-    aggregate = find(name)
+    for one in together(name):
+        _start_backfill(one, anew=anew)
+
+
+def _start_backfill(aggregate: Aggregate, *, anew: bool) -> None:
+    name = aggregate.name
     if not upkeep.installed(aggregate):
         raise SyncError(
             f"The triggers of {name} are not installed, so what changes during the backfill would be lost. "
@@ -237,10 +126,15 @@ def start_backfill(name: str, *, anew: bool = False) -> None:
 
 def run_backfill(name: str, progress: Callable[[backfill.Pass], None], wait: Callable[[float], None]) -> backfill.Pass:
     """Mark until everything is; one process at a time. While another one is at it, tell how far that has come."""
-    aggregate = find(name)
+    return _added_up([_run_backfill(one, progress, wait) for one in together(name)])
+
+
+def _run_backfill(
+    aggregate: Aggregate, progress: Callable[[backfill.Pass], None], wait: Callable[[float], None]
+) -> backfill.Pass:
     while True:
         try:
-            return _run_backfill(aggregate, progress, wait)
+            return _mark_alone(aggregate, progress, wait)
         except Busy:
             row = backfill.standing(aggregate)
             if row is not None:
@@ -248,7 +142,7 @@ def run_backfill(name: str, progress: Callable[[backfill.Pass], None], wait: Cal
             wait(BUSY_SECONDS)
 
 
-def _run_backfill(
+def _mark_alone(
     aggregate: Aggregate, progress: Callable[[backfill.Pass], None], wait: Callable[[float], None]
 ) -> backfill.Pass:
     with leases.held(aggregate.alias, f"backfill {aggregate.name}", conf().lease_seconds) as lease:
@@ -260,25 +154,51 @@ def _run_backfill(
         return backfill.run(aggregate, progress=watched, wait=wait)
 
 
+def _added_up(passes: Sequence[backfill.Pass]) -> backfill.Pass:
+    return backfill.Pass(
+        marked=sum(one.marked for one in passes),
+        total=sum(one.total for one in passes),
+        finished=all(one.finished for one in passes),
+        throttled=next((one.throttled for one in passes if one.throttled), ""),
+    )
+
+
 def relay_once(name: str, seconds: float = math.inf) -> tuple[relaying.Report, ...]:
-    """Send what is due, each way for no longer than some seconds."""
-    aggregate = find(name)
+    """Send what is due, each way for no longer than some seconds; return what went which way."""
+    reports = [_relay_once(one, seconds) for one in together(name)]
+    return tuple(_of_one_way(ways) for ways in zip(*reports, strict=True))
+
+
+def _relay_once(aggregate: Aggregate, seconds: float) -> list[relaying.Report]:
     reports = []
-    for number, direction in enumerate(directions(name)):
-        with leases.held(aggregate.alias, f"relay {name} {number}", conf().lease_seconds) as lease:
+    for number, direction in enumerate(directions(aggregate.name)):
+        with leases.held(aggregate.alias, f"relay {aggregate.name} {number}", conf().lease_seconds) as lease:
             reports.append(relaying.relay(aggregate, direction, renew=lease.renew, seconds=seconds))
-    return tuple(reports)
+    return reports
+
+
+def _of_one_way(reports: Sequence[relaying.Report]) -> relaying.Report:
+    outcomes: Counter[Outcome] = Counter()
+    for report in reports:
+        outcomes.update(report.outcomes)
+    return relaying.Report(
+        direction=reports[0].direction,
+        outcomes=outcomes,
+        waiting=sum(one.waiting for one in reports),
+        away=next((one.away for one in reports if one.away), ""),
+        retry_after=max(one.retry_after for one in reports),
+    )
 
 
 def run_once(name: str) -> Ran:
     """Send what is due, both ways, and mark the next chunk of a backfill that is under way; nothing waits for long."""
-    aggregate = find(name)
-    reports = relay_once(name, TURN_SECONDS)
-    row = backfill.standing(aggregate)
-    if row is None or row.finished_at is not None:
-        return Ran(reports=reports, backfill=None)
-    with leases.held(aggregate.alias, f"backfill {name}", conf().lease_seconds):
-        return Ran(reports=reports, backfill=backfill.work(aggregate))
+    reports, passes = relay_once(name, TURN_SECONDS), []
+    for aggregate in together(name):
+        row = backfill.standing(aggregate)
+        if row is not None and row.finished_at is None:
+            with leases.held(aggregate.alias, f"backfill {aggregate.name}", conf().lease_seconds):
+                passes.append(backfill.work(aggregate))
+    return Ran(reports=reports, backfill=_added_up(passes) if passes else None)
 
 
 def latest_verification(name: str) -> Verification | None:
@@ -294,7 +214,8 @@ def last_run(name: str) -> Run | None:
 
 def begin_verification(name: str) -> None:
     """Begin a verification that the workers carry out."""
-    verify.begin(find(name), *_sides(name))
+    for one in together(name):
+        verify.begin(one, *_sides(one.name))
 
 
 def run_verification(name: str, progress: Callable[[str], None]) -> Run:
@@ -303,13 +224,30 @@ def run_verification(name: str, progress: Callable[[str], None]) -> Run:
     def told(now: verify.Progress) -> None:
         progress(f"{now.ranges_done} of {now.ranges} ranges, {now.compared} compared, {now.corrupt} differ")
 
-    return _run(verify.run(find(name), *_sides(name), progress=told))
+    runs = [_run(verify.run(one, *_sides(one.name), progress=told)) for one in together(name)]
+    finished = [run.finished_at for run in runs if run.finished_at is not None]
+    return Run(
+        aggregate=name,
+        started_at=min(run.started_at for run in runs),
+        finished_at=max(finished) if len(finished) == len(runs) else None,
+        compared=sum(run.compared for run in runs),
+        corrupt=sum(run.corrupt for run in runs),
+        unresolved=sum(run.unresolved for run in runs),
+        findings=tuple(found for run in runs for found in run.findings)[:SHOWN],
+    )
 
 
 def repair(name: str, keys: Iterable[str] = (), *, dry_run: bool = False) -> int:
-    """Have the owners send again what the last verification found different, or just these keys; return how many."""
-    aggregate, wanted = find(name), set(keys)
-    found = verify.latest(aggregate)
+    """Have the owners send again what the last verification found different, or just these keys; return how many.
+
+    Keys are those of the aggregate itself; without any, what it leads is repaired as well.
+    """
+    wanted = set(keys)
+    return sum(_repair(one, wanted, dry_run=dry_run) for one in (together(name)[:1] if wanted else together(name)))
+
+
+def _repair(aggregate: Aggregate, wanted: set[str], *, dry_run: bool) -> int:
+    name, found = aggregate.name, verify.latest(aggregate)
     if found is None:
         raise SyncError(
             f"{name} was never verified, so nothing is known to be different. `sync verify {name}` compares."
@@ -329,23 +267,32 @@ def repair(name: str, keys: Iterable[str] = (), *, dry_run: bool = False) -> int
 
 def retry(name: str, keys: Iterable[str] = (), *, dry_run: bool = False) -> int:
     """Try at once what waits for another try: send it again, or have the other side send it again. Return how many."""
-    aggregate, wanted = find(name), set(keys)
-    chosen = [one for one in waiting(name) if not wanted or one.key in wanted]
-    if dry_run:
-        return len(chosen)
+    wanted, total = set(keys), 0
+    for aggregate in together(name):
+        chosen = [one for one in _waiting(aggregate) if not wanted or one.key in wanted]
+        total += len(chosen)
+        if not dry_run:
+            _retry(aggregate, chosen)
+    return total
+
+
+def _retry(aggregate: Aggregate, chosen: Sequence[Waiting]) -> None:
+    name = aggregate.name
     changes.hurry(aggregate, [one.key for one in chosen if one.where == "out"])
     arrived = [one.key for one in chosen if one.where == "in"]
     parked = ParkedDocument.objects.using(aggregate.alias).filter(aggregate=name, key__in=arrived)
     again = tuple(Again(key=one.key, gen=one.gen, bucket=one.bucket) for one in parked)
     if again:
         directions(name)[1].source.repair(name, again)
-    return len(chosen)
 
 
 def waiting(name: str) -> tuple[Waiting, ...]:
     """Return what waits for another try, both ways, the reasons with it."""
-    aggregate = find(name)
-    alias = aggregate.alias
+    return tuple(waits for one in together(name) for waits in _waiting(one))
+
+
+def _waiting(aggregate: Aggregate) -> tuple[Waiting, ...]:
+    alias, name = aggregate.alias, aggregate.name
     held = Mark.objects.using(alias).filter(aggregate=name, gen__gt=F("acked"), retry_at__isnull=False)
     parked = ParkedDocument.objects.using(alias).filter(aggregate=name)
     return (

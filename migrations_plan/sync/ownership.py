@@ -1,22 +1,25 @@
 """Who owns which bucket at this side: rows that are read under a lock and changed by compare-and-swap only."""
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 
 from django.db import connections, transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
-from migrations_plan.sync.aggregates import Aggregate
+from migrations_plan.sync.aggregates import Aggregate, members
 from migrations_plan.sync.buckets import BUCKETS
 from migrations_plan.sync.conf import conf
-from migrations_plan.sync.database import lock_exclusive
+from migrations_plan.sync.database import lock_exclusive, snapshot
 from migrations_plan.sync.errors import UnknownBucket
-from migrations_plan.sync.messages import BucketState, State
+from migrations_plan.sync.intents import open_intents
+from migrations_plan.sync.messages import BucketLook, BucketState, State
 from migrations_plan.sync.models import Mark, Ownership
 
 START = {"legacy": State.OWNER, "extracted": State.REPLICA}
 """What a side is before anything was moved, in epoch 1."""
-LOCK_SECONDS = 1.0
+LOCK_SECONDS = 0.2
+"""How long a change waits for those who write in the bucket. New ones queue up behind it, so it gives way soon."""
 
 
 def establish(aggregate: Aggregate) -> int:
@@ -24,7 +27,7 @@ def establish(aggregate: Aggregate) -> int:
     known = set(_rows(aggregate).values_list("bucket", flat=True))
     state = START[conf().side]
     missing = [
-        Ownership(aggregate=aggregate.name, bucket=bucket, state=state)
+        Ownership(aggregate=aggregate.group, bucket=bucket, state=state)
         for bucket in range(BUCKETS)
         if bucket not in known
     ]
@@ -53,11 +56,11 @@ def locked_states(aggregate: Aggregate, buckets: Iterable[int]) -> Mapping[int, 
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             sql = f"SELECT {columns} FROM strangler_sync_ownership WHERE aggregate = %s AND bucket = ANY(%s) "
-            cursor.execute(f"{sql} ORDER BY bucket FOR SHARE", [aggregate.name, wanted])
+            cursor.execute(f"{sql} ORDER BY bucket FOR SHARE", [aggregate.group, wanted])
         else:
             marks = ", ".join(["%s"] * len(wanted))
             sql = f"SELECT {columns} FROM strangler_sync_ownership WHERE aggregate = %s AND bucket IN ({marks})"
-            cursor.execute(sql, [aggregate.name, *wanted])
+            cursor.execute(sql, [aggregate.group, *wanted])
         found = {
             bucket: BucketState(bucket=bucket, state=State(state), epoch=epoch, backfilled=bool(backfilled))
             for bucket, state, epoch, backfilled in cursor.fetchall()
@@ -65,7 +68,7 @@ def locked_states(aggregate: Aggregate, buckets: Iterable[int]) -> Mapping[int, 
     missing = [bucket for bucket in wanted if bucket not in found]
     if missing:
         raise UnknownBucket(
-            f"Nobody has written down who owns bucket {missing[0]} of {aggregate.name}. "
+            f"Nobody has written down who owns bucket {missing[0]} of {aggregate.group}. "
             f"`sync install {aggregate.name}` does."
         )
     return found
@@ -80,14 +83,45 @@ def change(
     ``settle`` marks everything as sent in the same transaction: this side has learnt that it is the replica.
     """
     with transaction.atomic(using=aggregate.alias):
-        lock_exclusive(aggregate.alias, aggregate.name, bucket, timeout_seconds=LOCK_SECONDS)
+        lock_exclusive(aggregate.alias, aggregate.group, bucket, timeout_seconds=LOCK_SECONDS)
         rows = _rows(aggregate).filter(bucket=bucket, state=old[0], epoch=old[1])
-        done = rows.update(state=new[0], epoch=new[1], changed_at=timezone.now())
+        # Who becomes the owner has all that the old one had: that is what the drain was for.
+        whole = {"backfilled": True} if (old[0], new[0]) == (State.REPLICA, State.OWNER) else {}
+        done = rows.update(state=new[0], epoch=new[1], changed_at=timezone.now(), **whole)
         if done and settle:
-            marks = Mark.objects.using(aggregate.alias).filter(aggregate=aggregate.name, bucket=bucket)
+            marks = _marks(aggregate, [bucket])
             marks.filter(gen__gt=F("acked")).update(acked=F("gen"), retry_at=None, reason="")
     return bool(done)
 
 
+def look(aggregate: Aggregate, buckets: Iterable[int]) -> tuple[BucketLook, ...]:
+    """Return what this side is to these buckets, with what is marked and what is under way in them.
+
+    State and marks are of one snapshot: where a bucket is frozen and nothing in it is marked, nothing will be.
+    """
+    wanted = sorted(set(buckets))
+    with snapshot(aggregate.alias):
+        found = [one for one in states(aggregate) if one.bucket in set(wanted)]
+        waiting = Counter(_marks(aggregate, wanted).filter(gen__gt=F("acked")).values_list("bucket", flat=True))
+    intents = open_intents(aggregate.group, wanted)
+    return tuple(
+        BucketLook(
+            bucket=one.bucket,
+            state=one.state,
+            epoch=one.epoch,
+            backfilled=one.backfilled,
+            waiting=waiting[one.bucket],
+            intents=intents.get(one.bucket, 0),
+        )
+        for one in found
+    )
+
+
+def _marks(aggregate: Aggregate, buckets: Collection[int]) -> QuerySet[Mark]:
+    """Return the marks in these buckets of everything that changes hands together."""
+    names = {aggregate.name} | {one.name for one in members(aggregate.group)}
+    return Mark.objects.using(aggregate.alias).filter(aggregate__in=names, bucket__in=buckets)
+
+
 def _rows(aggregate: Aggregate) -> QuerySet[Ownership]:
-    return Ownership.objects.using(aggregate.alias).filter(aggregate=aggregate.name)
+    return Ownership.objects.using(aggregate.alias).filter(aggregate=aggregate.group)

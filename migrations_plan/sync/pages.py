@@ -3,23 +3,29 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from migrations_plan.sync import owner_pages
 from migrations_plan.sync.backfill import Pass
-from migrations_plan.sync.operate import BackfillStanding, DirectionStanding, Ran, Run, Standing, Waiting
+from migrations_plan.sync.owners import Owners
+from migrations_plan.sync.standings import BackfillStanding, DirectionStanding, Ran, Run, Standing, Waiting
 
 
-def standing(found: Standing, run: Run | None) -> str:
-    """Return how sync of an aggregate stands."""
+def standing(found: Standing, run: Run | None, both: Owners | None = None) -> str:
+    """Return how sync of an aggregate stands, and who owns what on both sides where that was asked."""
     owners = (
         ", ".join(f"{count} {state}" for state, count in sorted(found.owners.items())) or "nobody wrote it down yet"
     )
-    rows = [
+    rows: tuple[tuple[str, str], ...] = (
         ("capture", _capture(found)),
-        ("buckets here", owners),
+        ("buckets here", owners + (f"; in between: {owner_pages.ranges(found.between)}" if found.between else "")),
         ("backfill", _backfill(found.backfill)),
         *((one.name, _direction(one)) for one in found.directions),
         ("parked here", f"{found.parked}, see `sync waiting {found.aggregate}`" if found.parked else "nothing"),
         ("verified", _run(run) if run else f"never; `sync verify {found.aggregate}` compares both sides"),
-    ]
+    )
+    if found.held.count:
+        rows = (*rows, ("changes of hands", owner_pages.held(found.held)))
+    if both is not None:
+        rows = (*rows, ("owners", both.away or owner_pages.counted(both)))
     return "\n".join([found.aggregate, *(f"  {name:<20} {text}" for name, text in rows)])
 
 

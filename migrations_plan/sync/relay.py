@@ -7,7 +7,7 @@ sent. A relay that dies at any point has done nothing that a second one would no
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import monotonic
@@ -16,7 +16,8 @@ from migrations_plan.sync import backfill, lag
 from migrations_plan.sync.aggregates import Aggregate
 from migrations_plan.sync.conf import conf
 from migrations_plan.sync.errors import PeerUnavailable
-from migrations_plan.sync.messages import Changes, Document, Held, Outcome, Result, Sent
+from migrations_plan.sync.messages import Document, Held, Outcome, Result, Sent
+from migrations_plan.sync.sending import Sender, versions
 from migrations_plan.sync.sides import Direction
 
 logger = logging.getLogger("strangler.sync")
@@ -70,21 +71,29 @@ def _relay(
 ) -> Report:
     until, limit = monotonic() + seconds, conf().batch_documents
     outcomes: Counter[Outcome] = Counter()
-    waiting, before = 0, None
+    waiting, ahead = 0, None
+    recent: tuple[frozenset[tuple[str, int]], ...] = ()
+
+    def settle(documents: Sequence[Document], results: Sequence[Result]) -> None:
+        _acknowledge(aggregate, direction, results)
+        outcomes.update(result.outcome for result in results)
+        lags.add(_lags(aggregate, direction, documents, results))
+
     try:
-        while True:
-            renew()
-            changes = direction.source.changes(aggregate.name, limit)
-            waiting, versions = changes.waiting, [(one.key, one.gen) for one in changes.documents]
-            # The same ones again: a long transaction holds their marks, so they could not be acknowledged.
-            if not versions or versions == before:
-                break
-            before = versions
-            results = _send(aggregate, direction, changes)
-            outcomes.update(result.outcome for result in results)
-            lags.add(_lags(aggregate, direction, changes.documents, results))
-            if monotonic() >= until:
-                break
+        with Sender(aggregate.name, direction, limit, settle) as sender:
+            while True:
+                renew()
+                if ahead is None or not ahead.documents:
+                    ahead = direction.source.changes(aggregate.name, limit)
+                    waiting = ahead.waiting
+                sent = versions(ahead.documents)
+                # The same ones again: a long transaction holds their marks, so they could not be acknowledged.
+                if not sent or any(sent <= before for before in recent):
+                    break
+                recent = (*recent[-1:], sent)
+                ahead = sender.send(ahead.documents)
+                if monotonic() >= until:
+                    break
     except PeerUnavailable as away:
         logger.warning("%s %s: %s Everything stays marked.", aggregate.name, direction.name, away)
         return Report(
@@ -132,12 +141,10 @@ def _relay_for(
         wait(IDLE_SECONDS[min(idle, len(IDLE_SECONDS) - 1)])
 
 
-def _send(aggregate: Aggregate, direction: Direction, changes: Changes) -> tuple[Result, ...]:
-    results = direction.target.apply(aggregate.name, changes.documents)
+def _acknowledge(aggregate: Aggregate, direction: Direction, results: Sequence[Result]) -> None:
     sent = tuple(Sent(key=one.key, gen=one.gen) for one in results if one.outcome.settles)
     held = tuple(_held(one) for one in results if not one.outcome.settles)
     direction.source.ack(aggregate.name, sent, held)
-    return results
 
 
 def _held(result: Result) -> Held:
@@ -147,7 +154,7 @@ def _held(result: Result) -> Held:
 
 
 def _lags(
-    aggregate: Aggregate, direction: Direction, documents: tuple[Document, ...], results: tuple[Result, ...]
+    aggregate: Aggregate, direction: Direction, documents: Sequence[Document], results: Sequence[Result]
 ) -> list[float]:
     """Return how long changes took to arrive. What a backfill has marked, or came amid it, waited for its turn."""
     now, since = datetime.now(UTC), _backfilled_until(aggregate, direction)

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from migrations_plan.sync.conf import SETTING, conf
+from migrations_plan.sync.aggregates import declared
+from migrations_plan.sync.conf import SETTING, Peer, conf
 from migrations_plan.sync.errors import NotConfigured
 from migrations_plan.sync.local import LocalSide
 from migrations_plan.sync.messages import Side
@@ -27,10 +28,16 @@ def here() -> LocalSide:
     return LocalSide()
 
 
+def peer_of(aggregate: str) -> Peer | None:
+    """Return where the other side of an aggregate is: where the settings say, or where that of its leader is."""
+    peers = conf().peers
+    leaders = [one.moves_with for one in declared() if one.name == aggregate]
+    return next((peers[name] for name in (aggregate, *leaders) if name in peers), None)
+
+
 def there(aggregate: str) -> RemoteSide:
     """Return the other side of an aggregate; raise NotConfigured where the settings do not say where it is."""
-    settings = conf()
-    peer = settings.peers.get(aggregate)
+    settings, peer = conf(), peer_of(aggregate)
     if peer is None:
         known = ", ".join(sorted(settings.peers)) or "none"
         raise NotConfigured(

@@ -9,13 +9,13 @@ from typing import Any
 from celery import Task, shared_task
 from kombu.exceptions import OperationalError
 
-from migrations_plan.sync import backfill, lag, leases, verify
+from migrations_plan.sync import backfill, lag, leases, owners, verify
 from migrations_plan.sync.aggregates import Aggregate, declared, find
 from migrations_plan.sync.capture import upkeep
 from migrations_plan.sync.conf import conf
 from migrations_plan.sync.errors import Busy, SyncError
 from migrations_plan.sync.relay import Report, relay_for
-from migrations_plan.sync.sides import directions
+from migrations_plan.sync.sides import directions, peer_of
 
 logger = logging.getLogger("strangler.sync")
 
@@ -25,13 +25,15 @@ HINT_SECONDS = 5.0
 """Older hints are dropped unread, so that they do not pile up where workers are few."""
 WORK_SECONDS = 3.0
 """Backfill and verification give way to other tasks after this."""
+PEER_SECONDS = 5.0
+"""How often the other side is asked whether a bucket is in between, once it owns some."""
 
 
 @shared_task(name="strangler_sync.sweep", ignore_result=True)
 def sweep() -> None:
     """Look at every aggregate of this program that is synced, and have done what there is to do."""
     for aggregate in declared():
-        if aggregate.name not in conf().peers or not upkeep.installed(aggregate):
+        if peer_of(aggregate.name) is None or not upkeep.installed(aggregate):
             continue
         try:
             upkeep.mend(aggregate)
@@ -44,6 +46,8 @@ def sweep() -> None:
             _hint(work_backfill, aggregate.name)
         if verify.unfinished(aggregate):
             _hint(work_verification, aggregate.name)
+        if aggregate.name == aggregate.group and _may_be_in_between(aggregate):
+            _hint(handover, aggregate.name)
 
 
 @shared_task(name="strangler_sync.relay", ignore_result=True, bind=True)
@@ -97,6 +101,19 @@ def work_verification(name: str) -> str:
     return f"{done} ranges compared"
 
 
+@shared_task(name="strangler_sync.handover", ignore_result=True)
+def handover(name: str) -> str:
+    """End every change of hands that was begun and that nobody is at; begin none."""
+    try:
+        found = owners.resume(name)
+    except Busy as busy:
+        return str(busy)
+    except SyncError as error:
+        logger.error("handover %s: %s", name, error)
+        return str(error)
+    return f"buckets in between: {', '.join(map(str, found))}" if found else "no bucket is in between"
+
+
 @shared_task(name="strangler_sync.purge", ignore_result=True)
 def purge() -> int:
     """Forget old histograms of lag."""
@@ -106,6 +123,23 @@ def purge() -> int:
 def pause(seconds: float) -> None:
     """Do nothing for some time."""
     Event().wait(seconds)
+
+
+def _may_be_in_between(aggregate: Aggregate) -> bool:
+    """Return whether a coordinator may be needed: as this side knows, or as the other side may, asked now and then."""
+    if owners.between_here(aggregate):
+        return True
+    if not owners.owns_elsewhere(aggregate):
+        return False
+    now = monotonic()
+    due = now - _peer_asked.get(aggregate.name, -PEER_SECONDS) >= PEER_SECONDS
+    if due:
+        _peer_asked[aggregate.name] = now
+    return due
+
+
+_peer_asked: dict[str, float] = {}
+"""When this process last had the other side of an aggregate asked."""
 
 
 def _hint(task: "Task[..., Any]", *args: Any) -> None:

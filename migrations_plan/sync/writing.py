@@ -1,10 +1,11 @@
 """Rows of many documents at once, in as few statements as it takes, by the columns that sync is about and no others."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from django.db import connections, models
 
+from migrations_plan.sync import arrays
 from migrations_plan.sync.aggregates import Aggregate, Part, Rows
 from migrations_plan.sync.capture.triggers import column_name
 from migrations_plan.sync.documents import Loaded, LoadedRow
@@ -23,6 +24,17 @@ NATIVE_TO_PSYCOPG = (models.DateField, models.TimeField, models.DurationField, m
 
 ARRAY = 10_000
 """The most elements of an array."""
+SPELLED: tuple[tuple[type[Any], Callable[[Iterable[Any]], str]], ...] = (
+    (models.IntegerField, arrays.plain),
+    (models.BooleanField, arrays.plain),
+    (models.DecimalField, arrays.plain),
+    (models.UUIDField, arrays.plain),
+    (models.CharField, arrays.quoted),
+    (models.TextField, arrays.quoted),
+    (models.DateField, arrays.quoted),
+    (models.TimeField, arrays.quoted),
+)
+"""Columns whose arrays are spelled out here; those of others are left to the driver."""
 
 
 class WrongParent(Exception):
@@ -69,6 +81,7 @@ class _Table:
         fields = {field.attname: field for field in rows.model_class._meta.concrete_fields}
         self.fields = [fields[attribute] for attribute in rows.synced_columns]
         self.adapts = [_adapter(field, self.connection) for field in self.fields]
+        self.spells = [_spelling(field) for field in self.fields]
         self.extra = [_default(fields[attribute], self.connection) for attribute in rows.unsynced]
         self.of_part = isinstance(rows, Part)
         self.table = quote(rows.table)
@@ -98,8 +111,10 @@ class _Table:
     def _insert_arrays(self, cursor: Any, rows: Sequence[LoadedRow]) -> None:
         """Hand each column over as one array, which PostgreSQL's driver does much faster than single values."""
         columns = [
-            list(values) if adapt is None else [None if value is None else adapt(value) for value in values]
-            for adapt, values in zip(self.adapts, zip(*(row.values for row in rows), strict=True), strict=True)
+            spell(values if adapt is None else [None if value is None else adapt(value) for value in values])
+            for spell, adapt, values in zip(
+                self.spells, self.adapts, zip(*(row.values for row in rows), strict=True), strict=True
+            )
         ]
         cursor.execute(f"{self.insert} SELECT {self.arrays}{self.conflict}", [*self.extra, *columns])
 
@@ -125,7 +140,8 @@ class _Table:
         """Upsert, those first that exist already."""
         if not rows:
             return
-        condition, parameters = self._among([_prepared(self.fields[0], row.key, self.connection) for row in rows])
+        keys = [_prepared(self.fields[0], row.key, self.connection) for row in rows]
+        condition, parameters = self._among(self.fields[0], keys)
         with self.connection.cursor() as cursor:
             cursor.execute(f"SELECT {self.key} FROM {self.table} WHERE {self.key} {condition}", parameters)
             there = {row[0] for row in cursor.fetchall()}
@@ -145,17 +161,17 @@ class _Table:
         key, of = self.fields[0], self.fields[1 if column == self.parent and self.parent else 0]
         wanted = [_prepared(of, value, self.connection) for value in values]
         kept = [_prepared(key, value, self.connection) for value in keep]
-        condition, parameters = self._among(wanted)
+        condition, parameters = self._among(of, wanted)
         sql = f"DELETE FROM {self.table} WHERE {column} {condition}"
         if kept:
-            condition, more = self._among(kept)
+            condition, more = self._among(key, kept)
             sql, parameters = f"{sql} AND NOT ({self.key} {condition})", [*parameters, *more]
         with self.connection.cursor() as cursor:
             cursor.execute(sql, parameters)
 
-    def _among(self, values: list[Any]) -> tuple[str, list[Any]]:
+    def _among(self, field: "models.Field[Any, Any]", values: list[Any]) -> tuple[str, list[Any]]:
         if self.connection.vendor == "postgresql":
-            return "= ANY(%s)", [values]
+            return "= ANY(%s)", [_spelling(field)(values)]
         return f"IN ({', '.join(['%s'] * len(values))})", list(values)
 
 
@@ -164,6 +180,11 @@ def _adapter(field: "models.Field[Any, Any]", connection: Any) -> Callable[[Any]
     if isinstance(pointed_at(field), native):
         return None
     return lambda value: field.get_db_prep_save(value, connection)
+
+
+def _spelling(field: "models.Field[Any, Any]") -> Callable[[Iterable[Any]], Any]:
+    target = pointed_at(field)
+    return next((spell for kind, spell in SPELLED if isinstance(target, kind)), list)
 
 
 def _prepared(field: "models.Field[Any, Any]", value: Any, connection: Any) -> Any:

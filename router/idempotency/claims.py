@@ -5,12 +5,14 @@ The order of things is what makes a request take effect once, whoever carries it
 * a key is *claimed* by a unique insert that is committed before the work begins;
 * the work and the key's completion are one transaction, and completing needs the very token of the claim;
 * whoever takes a claim over replaces that token by compare-and-swap. A late writer then completes nothing, so its
-  transaction rolls back. If it was completing at that moment, the take-over waits for it and finds the answer instead.
+  transaction rolls back. If it was completing at that moment, the take-over waits for it and finds the answer instead;
+* an answer that came here together with the data (``travelling``) counts as ours.
 
 Looking a key up before the work instead of claiming it lets two requests pass at once.
 """
 
 import hashlib
+import logging
 import string
 import uuid
 from collections.abc import Iterator
@@ -24,9 +26,15 @@ from django.db import DatabaseError, IntegrityError, connections, router, transa
 from django.http import HttpRequest
 from django.utils import timezone
 
+from router.fences import NotOwner
+from router.idempotency import travelling
 from router.idempotency.conf import conf
 from router.idempotency.errors import ClaimInTransaction, ClaimLost, KeyInFlight, KeyMalformed, KeyReused
-from router.idempotency.models import IdempotencyKey
+from router.idempotency.models import IdempotencyKey, TravellingKey
+from router.idempotency.travelling import Name
+from router.routes import Key
+
+logger = logging.getLogger("router")
 
 HEADER = "Idempotency-Key"
 MAX_KEY_LENGTH = 255
@@ -56,29 +64,54 @@ class Claim:
     """The right to carry out one request, held until it is completed, released or taken over."""
 
     pk: int
+    name: Name
     token: uuid.UUID
     taken_over: bool
     """Whether another side may still be working on the same request."""
+    owner: Key | None = None
+    """The partition key of the data that the request changes, where that is not the client's own."""
     pending: bool = field(default=True)
     lost: bool = field(default=False)
     """Whether somebody else had taken it over by the time it was to be completed."""
 
     def complete(self, *, status: int, content_type: str, body: bytes, location: str | None = None) -> None:
-        """Record the answer in the caller's transaction; raise ClaimLost, to roll it back, if we no longer may."""
-        if not self._update(status=status, content_type=content_type, body=body, location=location):
-            raise ClaimLost
+        """Record the answer in the caller's transaction; raise ClaimLost, to roll it back, if we no longer may.
+
+        Raises NotOwner where the data has changed hands; then the claim is still ours, to be given back.
+        """
+        done = self._update(status=status, content_type=content_type, body=body, location=location)
         self.pending = False
+        if not done:
+            raise ClaimLost
 
     def finish(self, *, status: int, content_type: str, body: bytes, location: str | None = None) -> bool:
-        """Record an answer whose work is over and committed, or changed nothing; return whether the claim was ours."""
-        self.pending = False
-        return self._update(status=status, content_type=content_type, body=body, location=location)
+        """Record an answer whose work is over and committed, or changed nothing; return whether it is the last word.
+
+        Where the data has changed hands it is not, and the claim is given back: the new owner has to say.
+        """
+        try:
+            with transaction.atomic(using=_alias()):
+                return self._update(status=status, content_type=content_type, body=body, location=location)
+        except NotOwner:
+            self.give_back()
+            return False
+        finally:
+            self.pending = False
 
     def amend(self, *, status: int, content_type: str, body: bytes) -> None:
-        """Replace the recorded answer by a fresher one, for those who ask again."""
-        _rows().filter(pk=self.pk, token=self.token, state=IdempotencyKey.State.DONE).update(
-            status=status, content_type=content_type, body=body
-        )
+        """Replace the recorded answer by a fresher one, for those who ask again; it stays if the data has moved."""
+        answer = {"status": status, "content_type": content_type, "body": body}
+        try:
+            with transaction.atomic(using=_alias()):
+                done = _rows().filter(pk=self.pk, token=self.token, state=IdempotencyKey.State.DONE).update(**answer)
+                if done:
+                    travelling.amend(self.name, **answer)
+        except NotOwner:
+            logger.info("%s: the data has moved, and its first answer with it", self.name.key)
+
+    def give_back(self) -> None:
+        """Let the same request be carried out elsewhere, or here again: a fence has refused it, so nothing was done."""
+        (self.lapse if self.taken_over else self.release)()
 
     def lapse(self) -> None:
         """End the lease at once, so that whoever asks again may go on with it."""
@@ -93,8 +126,13 @@ class Claim:
         _rows().filter(pk=self.pk, token=self.token, state=IdempotencyKey.State.CLAIMED).delete()
 
     def _update(self, **answer: Any) -> bool:
-        mine = _rows().filter(pk=self.pk, token=self.token, state=IdempotencyKey.State.CLAIMED)
-        self.lost = not mine.update(state=IdempotencyKey.State.DONE, completed_at=timezone.now(), **answer)
+        mine, now = _rows().filter(pk=self.pk, token=self.token, state=IdempotencyKey.State.CLAIMED), timezone.now()
+        self.lost = not mine.update(state=IdempotencyKey.State.DONE, completed_at=now, **answer)
+        if not self.lost:
+            try:
+                travelling.keep(self.name, self.owner, now, **answer)
+            except IntegrityError:  # an answer has come from the other side since the claim: it counts
+                self.lost = True
         return not self.lost
 
 
@@ -145,24 +183,34 @@ def _acquire(scope: str, subject: str, key: str, fingerprint: str | None, *, sei
     _refuse_inside_transaction(_alias())
     holder = conf().holder
     identity = {"scope": scope, "subject": subject, "key": key}
+    answered = travelling.find(**identity)
+    if answered is not None:
+        return _stored(answered, fingerprint)
     for _ in range(ROUNDS):
-        fresh = _insert(identity, fingerprint or "", holder, taken_over=seize)
+        fresh = _insert(Name(**identity, fingerprint=fingerprint or ""), holder, taken_over=seize)
         if fresh is not None:
             return fresh
         row = _rows().filter(**identity).first()
         if row is None:
             continue  # released in between
+        if row.state == IdempotencyKey.State.DONE:
+            return _stored(row, fingerprint)
         if fingerprint is not None and row.fingerprint != fingerprint:
             raise KeyReused
-        if row.state == IdempotencyKey.State.DONE:
-            body = bytes(row.body or b"")
-            return Stored(status=row.status or 200, content_type=row.content_type, body=body, location=row.location)
         if row.lease_until > timezone.now() and not (seize and row.holder != holder):
             raise KeyInFlight
         taken = _swap(row, holder)
         if taken is not None:
             return taken
     raise KeyInFlight
+
+
+def _stored(row: IdempotencyKey | TravellingKey, fingerprint: str | None) -> Stored:
+    """Return an answer, if it is one to the same request."""
+    if fingerprint is not None and row.fingerprint != fingerprint:
+        raise KeyReused
+    body = bytes(row.body or b"")
+    return Stored(status=row.status or 200, content_type=row.content_type, body=body, location=row.location)
 
 
 def _refuse_inside_transaction(alias: str) -> None:
@@ -178,16 +226,21 @@ def _refuse_inside_transaction(alias: str) -> None:
         )
 
 
-def _insert(identity: dict[str, str], fingerprint: str, holder: str, *, taken_over: bool) -> Claim | None:
+def _insert(name: Name, holder: str, *, taken_over: bool) -> Claim | None:
     token, now = uuid.uuid4(), timezone.now()
     try:
         with transaction.atomic(using=_alias(), durable=True):  # others have to see it before the work begins
             row = _rows().create(
-                **identity, fingerprint=fingerprint, holder=holder, token=token, created_at=now, lease_until=_lease(now)
+                **name.identity,
+                fingerprint=name.fingerprint,
+                holder=holder,
+                token=token,
+                created_at=now,
+                lease_until=_lease(now),
             )
     except IntegrityError:
         return None
-    return Claim(pk=row.pk, token=token, taken_over=taken_over)
+    return Claim(pk=row.pk, name=name, token=token, taken_over=taken_over)
 
 
 def _swap(row: IdempotencyKey, holder: str) -> Claim | None:
@@ -198,7 +251,8 @@ def _swap(row: IdempotencyKey, holder: str) -> Claim | None:
             .filter(pk=row.pk, token=row.token, state=IdempotencyKey.State.CLAIMED)
             .update(token=token, holder=holder, lease_until=_lease(timezone.now()))
         )
-    return Claim(pk=row.pk, token=token, taken_over=True) if won else None
+    name = Name(scope=row.scope, subject=row.subject, key=row.key, fingerprint=row.fingerprint)
+    return Claim(pk=row.pk, name=name, token=token, taken_over=True) if won else None
 
 
 @contextmanager

@@ -9,10 +9,14 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import router, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
+from router.fences import NotOwner
 from router.idempotency.claims import HEADER, Claim, Stored, claim, fingerprint_of
 from router.idempotency.models import IdempotencyKey
+from router.routes import Key
+from router.whole import whole
 
 CLAIM_ATTRIBUTE = "strangler_claim"
+OWNER_ATTRIBUTE = "strangler_key_owner"
 JSON = "application/json"
 LATER = frozenset({408, 425, 429, 503})
 """Statuses that say nothing about the request but that it may be sent again."""
@@ -47,10 +51,14 @@ def run_once(request: HttpRequest, *, scope: str, subject: str, work: Callable[[
     held = held_for(request, scope=scope, subject=subject)
     if isinstance(held, Stored):
         return Outcome(status=held.status, data=_data_of(held), replayed=True, stored=held)
-    with transaction.atomic(using=router.db_for_write(IdempotencyKey)):
-        status, data = work()
-        if held is not None:
-            held.complete(status=status, content_type=JSON, body=encode(data))
+    try:
+        with transaction.atomic(using=router.db_for_write(IdempotencyKey)):
+            status, data = whole(work)
+            if held is not None:
+                held.complete(status=status, content_type=JSON, body=encode(data))
+    except NotOwner:
+        give_back(held)
+        raise
     return Outcome(status=status, data=data, claim=held)
 
 
@@ -63,13 +71,33 @@ def held_for(request: HttpRequest, *, scope: str, subject: str) -> Claim | Store
             held = claim(scope=scope, subject=subject, key=key, fingerprint=fingerprint_of(request))
     if not isinstance(held, Stored):
         setattr(request, CLAIM_ATTRIBUTE, held)
+    if isinstance(held, Claim):
+        held.owner = getattr(request, OWNER_ATTRIBUTE, held.owner)
     return held
+
+
+def belongs_to(request: HttpRequest, owner: Key) -> None:
+    """Say whose data the request changes, where that is not the client's own: with that its answer changes hands.
+
+    ``owner`` is the partition key, such as the customer for whom a member of staff acts. The work itself may say so.
+    """
+    raw: HttpRequest = getattr(request, "_request", request)  # REST framework's requests wrap Django's
+    setattr(raw, OWNER_ATTRIBUTE, owner)
+    held: Claim | Stored | None = getattr(raw, CLAIM_ATTRIBUTE, None)
+    if isinstance(held, Claim):
+        held.owner = owner
 
 
 def has_pending_claim(request: HttpRequest) -> bool:
     """Whether the request holds a claim that nothing has completed yet."""
     held: Claim | Stored | None = getattr(request, CLAIM_ATTRIBUTE, None)
     return isinstance(held, Claim) and held.pending
+
+
+def give_back(held: Claim | None) -> None:
+    """Let the same request be carried out elsewhere, or here again: a fence has refused it, so nothing was done."""
+    if held is not None:
+        held.give_back()
 
 
 def settle(request: HttpRequest, *, status: int, content_type: str, body: bytes, location: str | None = None) -> None:

@@ -1,4 +1,6 @@
-"""The durable claims on idempotency keys."""
+"""The durable claims on idempotency keys, and the answers that travel with the data they belong to."""
+
+import uuid
 
 from django.db import models
 
@@ -35,3 +37,32 @@ class IdempotencyKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.scope}/{self.key}: {self.state} by {self.holder}"
+
+
+class TravellingKey(models.Model):
+    """What a request was answered, kept so that it changes hands together with the data that the request changed.
+
+    Claims stay where they are: who works on a request is nobody else's business. Its rows are synced and fenced, and so
+    written by the owner of their bucket alone.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    scope = models.CharField(max_length=64, help_text="The service whose data the request has changed.")
+    subject = models.CharField(max_length=255, blank=True, help_text="Whose key it is; empty for anonymous clients.")
+    bucket = models.PositiveSmallIntegerField(help_text="Of the data that the request has changed.")
+    key = models.CharField(max_length=255)
+    fingerprint = models.CharField(max_length=64, help_text="SHA-256 of method, path and body.")
+    status = models.PositiveSmallIntegerField()
+    content_type = models.CharField(max_length=255, blank=True)
+    body = models.BinaryField()
+    location = models.TextField(null=True, blank=True, help_text="Where a redirect leads.")  # noqa: DJ001
+    completed_at = models.DateTimeField()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("scope", "subject", "key"), name="one_answer_per_travelling_key"),
+        )
+        indexes = (models.Index(fields=("completed_at",), name="travelling_keys_by_age"),)
+
+    def __str__(self) -> str:
+        return f"{self.scope}/{self.key}: {self.status}"

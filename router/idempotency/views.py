@@ -12,10 +12,12 @@ from django.db import connections, router, transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.http.multipartparser import MultiPartParserError
 
+from router.fences import NotOwner
 from router.idempotency.claims import Claim, Stored
 from router.idempotency.errors import IdempotencyError
-from router.idempotency.guard import LATER, held_for, kept_of, settle
+from router.idempotency.guard import LATER, give_back, held_for, kept_of, settle
 from router.idempotency.models import IdempotencyKey
+from router.whole import whole
 
 View = Callable[..., HttpResponseBase]
 
@@ -71,9 +73,7 @@ def _work(request: HttpRequest, held: Claim | None, work: Callable[[], HttpRespo
     own = router.db_for_write(IdempotencyKey)
     try:
         with _atomic([own, *(alias for alias in _as_configured() if alias != own)]):
-            response: Any = work()
-            if callable(getattr(response, "render", None)):
-                response = response.render()
+            response: Any = whole(functools.partial(_rendered, work))
             if response.status_code >= 500 or response.status_code in LATER:
                 raise _Failed(response)
             if held is not None:
@@ -84,11 +84,19 @@ def _work(request: HttpRequest, held: Claim | None, work: Callable[[], HttpRespo
         return response_for_exception(request, refusal)
     except IdempotencyError:
         raise
+    except NotOwner:
+        give_back(held)
+        raise
     except Exception:
         if held is not None and not held.taken_over:  # else the router settles it with Django's answer
             held.release()
         raise
     return response  # type: ignore[no-any-return]
+
+
+def _rendered(work: Callable[[], HttpResponseBase]) -> HttpResponseBase:
+    response: Any = work()
+    return response.render() if callable(getattr(response, "render", None)) else response  # type: ignore[no-any-return]
 
 
 class _Failed(Exception):

@@ -97,8 +97,12 @@ class Seam(ABC, Generic[P, R]):
         """Decide by these rules. Looks at the arguments only where that makes a difference."""
         if not needs_identity(self.route, rules):
             return decide(self._nobody, rules)
+        return decide(self.facts(args, kwargs), rules)
+
+    def facts(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Facts:
+        """Return what a decision about a call may depend on."""
         identity = self.identity(args, kwargs)
-        facts = Facts(
+        return Facts(
             method=self.method,
             route=self.route,
             key=self.key(args, kwargs),
@@ -107,7 +111,6 @@ class Seam(ABC, Generic[P, R]):
             superuser=identity.superuser,
             authenticated=identity.authenticated,
         )
-        return decide(facts, rules)
 
     def key(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Key | None:
         """Return whose data a call is about."""

@@ -1,7 +1,8 @@
 """Which rows' writes stay on this side: the predicate for the monolith's own batch SQL.
 
 It says of each owner what an operation decides for that owner. Until data moves, both sides may write every row, and
-the predicate spreads the work; who *may* write is never up to it alone.
+the predicate spreads the work. Buckets that have moved, or are changing hands, are not in it whatever the flags say;
+but who *may* write is never up to it alone: it is as old as the snapshot, and the fence is not.
 """
 
 import uuid
@@ -28,7 +29,8 @@ FIELDS: "dict[ColumnKind, Field[Any, Any]]" = {"integer": IntegerField(), "uuid"
 
 def moved(service: str) -> bool:
     """Return whether any write of the service is carried out elsewhere now."""
-    return limits(service, "writes", snapshot.current()).settled is not False
+    allowed = limits(service, "writes", snapshot.current())
+    return allowed.moved is not None or allowed.settled is not False
 
 
 def owned_here_sql(
@@ -81,16 +83,31 @@ def _condition(
     service: str, column: str, kind: OwnerKind, bucket: str, connection: BaseDatabaseWrapper, rules: Snapshot
 ) -> tuple[str, list[Any]]:
     allowed = limits(service, "writes", rules)
-    if allowed.settled is not None:
-        return (AWAY if allowed.settled else HERE), []
-    line = _Line.of(allowed)
+    moved = allowed.moved
+    if allowed.settled or (moved is not None and moved.wholly_extracted):
+        return AWAY, []
+    if allowed.settled is False and moved is None:
+        return HERE, []
     number = bucket or _bucket(service, column, kind, connection)
+    gone, parameters = (
+        ("1 = 0", []) if allowed.settled is False else _steered(allowed, number, column, kind, connection)
+    )
+    if moved is not None:
+        gone = f"({gone} OR {number} IN ({', '.join(map(str, moved.away))}))"
+    return f"({column} IS NULL OR NOT ({gone}))", parameters
+
+
+def _steered(
+    allowed: Limits, number: str, column: str, kind: OwnerKind, connection: BaseDatabaseWrapper
+) -> tuple[str, list[Any]]:
+    """Return the condition of what envelope and flag send elsewhere."""
+    line = _Line.of(allowed)
     below, parameters = f"{number} < {line.all_below}", []
     names = [_adapted(name, kind, connection) for name in sorted(line.named) if _fits(name, kind)]
     if names:
         marks = ", ".join(["%s"] * len(names))
         below, parameters = f"({below} OR ({number} < {line.named_below} AND {column} IN ({marks})))", names
-    return f"({column} IS NULL OR NOT ({below}))", parameters
+    return below, parameters
 
 
 def _bucket(service: str, column: str, kind: OwnerKind, connection: BaseDatabaseWrapper) -> str:

@@ -12,12 +12,12 @@ from router.idempotency.guard import JSON, encode
 from router.metrics import Outcome
 from router.seam.client import Client, Transport
 from router.seam.errors import SeamMisused
-from router.seam.transactions import open_transaction
 from router.seam.transports import guarded, live, shadowing
 from router.shadow import pool
 from router.shadow.compare import Answer
 from router.shadow.runner import LEGACY, Job
 from router.shadowing import not_compared
+from router.transactions import open_transaction
 
 if TYPE_CHECKING:
     from router.seam.operations import ReadSeam

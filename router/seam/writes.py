@@ -17,18 +17,25 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from django.db import DatabaseError, router, transaction
 
 from router import snapshot
-from router.decide import Decision
+from router.decide import Decision, Facts, bucket_for, decide_for
 from router.diversion import NOT_SENT, code_of
+from router.fences import NotOwner
+from router.handover.carry import carried_out
+from router.handover.errors import MetFence, Unowned
+from router.holders import Holder
 from router.idempotency.claims import Claim, Stored, checked_key, claim, seize
 from router.idempotency.errors import ClaimLost
-from router.idempotency.guard import JSON, encode
+from router.idempotency.guard import JSON, encode, give_back
 from router.idempotency.models import IdempotencyKey
 from router.identity import Identity
 from router.metrics import Outcome
+from router.routes import Route
 from router.seam.client import Client, Sent
 from router.seam.errors import SeamInTransaction, SeamMisused, Unavailable
-from router.seam.transactions import open_transaction
 from router.seam.transports import Captured, capturing, live, replaying
+from router.steps import Steps, carry_out, in_database
+from router.transactions import open_transaction
+from router.whole import whole
 
 if TYPE_CHECKING:
     from router.seam.operations import WriteSeam
@@ -51,9 +58,10 @@ def run(operation: "WriteSeam[..., R]", key: str | None, args: tuple[Any, ...], 
         )
     decision = operation.decide(snapshot.current(), args, kwargs)
     call = _Call(operation=operation, args=args, kwargs=kwargs, decision=decision, given=key, started=monotonic())
-    if decision.side == "legacy":
-        return call.by_legacy(Outcome.OK) if key is None else call.by_legacy_once(key)
-    return call.by_service()
+    try:
+        return carry_out(carried_out(call), _nothing_comes_by_http)
+    except Unowned as nobody:
+        raise call.unavailable(str(nobody), key or uuid.uuid4().hex) from nobody
 
 
 @dataclass(kw_only=True)
@@ -66,6 +74,32 @@ class _Call(Generic[R]):
     decision: Decision
     given: str | None
     started: float
+
+    # --- as the loop over its owners sees it ------------------------------------------------------------------
+    @property
+    def route(self) -> Route:
+        return self.operation.route
+
+    def attempt(self) -> Steps[R]:
+        return (yield from in_database(self._tried))
+
+    def _tried(self) -> R:
+        if self.decision.side != "legacy":
+            return self.by_service()
+        return self.by_legacy(Outcome.OK) if self.given is None else self.by_legacy_once(self.given)
+
+    def find_bucket(self) -> Steps[int | None]:
+        return (yield from in_database(lambda: bucket_for(self.facts)))
+
+    def hand_to(self, owner: Holder) -> None:
+        self.decision = decide_for(owner, self.facts, snapshot.current())
+
+    def cannot_be_tried_again(self) -> None:
+        """Say that it can: the legacy implementation changes this database only, in the seam's own transaction."""
+
+    @property
+    def facts(self) -> Facts:
+        return self.operation.facts(self.args, self.kwargs)
 
     @cached_property
     def identity(self) -> Identity:
@@ -95,6 +129,11 @@ class _Call(Generic[R]):
         return self._unanswered(client.failure, client.sent, key)
 
     def _unanswered(self, why: Exception, sent: Sent, key: str) -> R:
+        if isinstance(why, MetFence):
+            raise why
+        if self.decision.owner == "extracted":
+            self._warn(why)
+            raise self.unavailable("the service that owns the data did not answer, and legacy may not write it", key)
         if isinstance(why, NOT_SENT) and self.given is None:
             self._warn(why)
             return self.by_legacy(Outcome.FALLBACK_NOT_SENT)
@@ -108,19 +147,24 @@ class _Call(Generic[R]):
         try:
             return seize(**self.claimable, key=key, fingerprint=fingerprint)
         except DatabaseError as error:
-            raise self._unavailable(f"its idempotency key could not be claimed: {error}", key) from error
+            raise self.unavailable(f"its idempotency key could not be claimed: {error}", key) from error
 
     # --- legacy -----------------------------------------------------------------------------------------------
     def by_legacy(self, outcome: Outcome) -> R:
         """Let legacy do it; nobody else can have begun."""
         try:
             with transaction.atomic(using=_alias()):
-                result = self.operation.legacy(*self.args, **self.kwargs)
+                result = self._by_legacy_whole()
+        except NotOwner as met:
+            raise MetFence.of(met) from met
         except Exception as error:
             self._record("legacy", outcome if outcome is not Outcome.OK else self.operation.outcome_of(error))
             raise
         self._record("legacy", outcome)
         return result
+
+    def _by_legacy_whole(self) -> R:
+        return whole(lambda: self.operation.legacy(*self.args, **self.kwargs))
 
     def by_legacy_once(self, key: str) -> R:
         """Let legacy do it under the caller's key, which either side may have seen before."""
@@ -143,11 +187,14 @@ class _Call(Generic[R]):
         """Do the work and complete the claim in one transaction."""
         try:
             with transaction.atomic(using=_alias()):
-                result = self.operation.legacy(*self.args, **self.kwargs)
+                result = self._by_legacy_whole()
                 status, data = self.operation.answer(result)
                 held.complete(status=status, content_type=JSON, body=encode(data))
         except ClaimLost:
             return self._overtaken(key, fingerprint)
+        except NotOwner as met:
+            give_back(held)
+            raise MetFence.of(met) from met
         except Exception as error:
             self._settle(held, error)
             self._record("legacy", outcome if outcome is not Outcome.OK else self.operation.outcome_of(error))
@@ -174,12 +221,12 @@ class _Call(Generic[R]):
         if isinstance(held, Stored):
             return self._replayed(held, key)
         held.release()
-        raise self._unavailable("legacy took longer than its claim lasts", key)
+        raise self.unavailable("legacy took longer than its claim lasts", key)
 
     def _replayed(self, stored: Stored, key: str) -> R:
         """Give the result of the first time."""
         if stored.status >= 500:
-            raise self._unavailable("the first try under this key ended in an error; use a new key", key)
+            raise self.unavailable("the first try under this key ended in an error; use a new key", key)
         self._record("extracted", Outcome.REPLAYED)
         return self.operation.ask(self._client(replaying(stored)), self.args, self.kwargs)
 
@@ -193,10 +240,15 @@ class _Call(Generic[R]):
     def _warn(self, why: Exception) -> None:
         logger.warning("%s is not answered by the service (%s): %s", self.operation.label, code_of(why), why)
 
-    def _unavailable(self, why: str, key: str) -> Unavailable:
+    def unavailable(self, why: str, key: str) -> Unavailable:
+        """Return what the caller is told where nobody may do it now."""
         self._record("legacy", Outcome.UNAVAILABLE)
         logger.error("%s is unavailable: %s", self.operation.label, why)
         return Unavailable(f"{self.operation.label} cannot be carried out now: {why}.", key=key)
+
+
+def _nothing_comes_by_http(request: Any) -> Any:
+    raise AssertionError("a call through a seam is no request")
 
 
 def _outcome(client: Client, *, crashed: bool) -> Outcome:

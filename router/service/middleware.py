@@ -6,10 +6,11 @@ from contextlib import contextmanager
 from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
+from router.fences import NotOwner, install, watched
 from router.identity import HEADER, Identity
 from router.identity.tokens import IdentityRejected, verify
 from router.service.conf import conf
-from router.service.headers import REFUSED_HEADER, SHADOW_HEADER
+from router.service.headers import NOT_OWNER_HEADER, REFUSED_HEADER, SHADOW_HEADER
 from router.service.users import ServiceUser
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
@@ -41,6 +42,36 @@ class ServiceIdentityMiddleware:
         setattr(request, IDENTITY_ATTRIBUTE, identity)
         request.user = ServiceUser(identity or Identity())  # type: ignore[assignment]
         return self.get_response(request)
+
+
+class NotOwnerMiddleware:
+    """Tell the router that a fence has refused the request's work, so that it may ask the owner.
+
+    Stands first. It counts also where the view, or its framework, has made another answer of the error: nothing may be
+    told to be done that was not.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+        install()  # on the monolith's database a service meets fences without being a side of sync
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer 409 in place of a view that met a fence."""
+        with watched() as met:
+            response = self.get_response(request)
+        if not met:
+            return response
+        refused = JsonResponse(
+            {"code": "not_owner", "detail": str(met[0])},
+            status=409,
+            headers={NOT_OWNER_HEADER: met[0].aggregate, "Retry-After": "1"},
+        )
+        refused.headers["Content-Length"] = str(len(refused.content))  # so that the router keeps the connection
+        return refused
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        """Let a refusal not be reported as a crash."""
+        return HttpResponse(status=503) if isinstance(exception, NotOwner) else None
 
 
 class ReadOnlyShadowMiddleware:

@@ -21,6 +21,7 @@ from legacy_shop.orders.models import Order, OrderLine
 from migrations_plan.sync import database, operate
 from migrations_plan.sync.capture import upkeep
 from migrations_plan.sync.models import Applied, Lag
+from migrations_plan.sync.standings import Run
 from migrations_plan.testing import let_history_be_flushed
 from tests.acceptance.hints import Folder, Hints, Rabbit
 from tests.acceptance.pair import Audit, Pair
@@ -186,7 +187,7 @@ def test_commands_for_what_is_not_accepted(by_hand: Pair, capsys: pytest.Capture
 # --- all is well --------------------------------------------------------------------------------------------
 
 
-def verified(pair: Pair) -> operate.Run:
+def verified(pair: Pair) -> Run:
     """Have workers verify; return what they found."""
     operate.begin_verification("orders")
     begun = operate.verify.unfinished(LEGACY)

@@ -32,6 +32,9 @@ ENDPOINTS = (
 INTERNAL = (
     ("POST", "/internal/orders/1/paid/"),
     ("POST", "/internal/orders/1/expire/"),
+    ("POST", "/internal/orders/1/charge/"),
+    ("POST", "/internal/orders/1/settle/"),
+    ("POST", "/internal/resume/"),
     ("GET", "/internal/orders/sold-lines/"),
 )
 

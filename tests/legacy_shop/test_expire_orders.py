@@ -16,8 +16,9 @@ from legacy_shop.orders.nightly import NightReport, expire_unpaid
 from legacy_shop.orders.services import LineRequest, cancel_order, place_order
 from legacy_shop.orders.tasks import expire_unpaid_orders
 from legacy_shop.payments.exceptions import NotPayable
+from legacy_shop.payments.ledger import open_payment
 from legacy_shop.payments.models import PaymentAttempt
-from legacy_shop.payments.services import open_payment, pay_order, run_due_attempts
+from legacy_shop.payments.services import Payment, pay_order, run_due_attempts
 from tests.legacy_shop.samples import (
     DECLINED,
     GOOD,
@@ -115,8 +116,8 @@ def test_expiring_while_customers_pay_never_takes_a_paid_order(provider: Provide
     paid = [order for order in orders if status(order) == Order.Status.PAID]
     expired = [order for order in orders if status(order) == Order.Status.EXPIRED]
     assert len(paid) + len(expired) == 8
-    assert all(isinstance(result, PaymentAttempt | NotPayable | NightReport) for result in results), results
-    assert sum(isinstance(result, PaymentAttempt) for result in results) == len(paid)
+    assert all(isinstance(result, Payment | NotPayable | NightReport) for result in results), results
+    assert sum(isinstance(result, Payment) for result in results) == len(paid)
     assert sum(result.expired.orders for result in results[-2:]) == len(expired)
     assert {row["reference"] for row in provider.ledger.rows("charge")} == {order.number for order in paid}
     assert on_hand(product) == 20 - len(paid)

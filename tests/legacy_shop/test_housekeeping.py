@@ -31,6 +31,6 @@ def test_old_rows_go_and_new_ones_stay() -> None:
     for make in (key, count):
         make("old", 60)
         make("new", 1)
-    assert forget_old_rows() == "forgot 1 idempotency keys and 1 rows of traffic"
+    assert forget_old_rows() == "forgot 1 idempotency keys, 1 rows of traffic and 0 reservations"
     assert list(IdempotencyKey.objects.values_list("key", flat=True)) == ["new"]
     assert list(TrafficCount.objects.values_list("route", flat=True)) == ["new"]

@@ -19,18 +19,14 @@ from pytest_django import Settings
 from demo.provider import Control, ProviderServer
 from legacy_shop.accounts.models import LoyaltyBooking
 from legacy_shop.celery import app, create_broker_folders
+from legacy_shop.orders.documents import fresh_document
 from legacy_shop.orders.exceptions import NotCancellable
 from legacy_shop.orders.models import Order
 from legacy_shop.orders.services import cancel_order
 from legacy_shop.payments.exceptions import CalledInsideTransaction, NotPayable
+from legacy_shop.payments.ledger import open_payment
 from legacy_shop.payments.models import PaymentAttempt
-from legacy_shop.payments.services import (
-    open_payment,
-    pay_order,
-    run_attempt,
-    run_due_attempts,
-    settle_open,
-)
+from legacy_shop.payments.services import Payment, pay_order, run_attempt, run_due_attempts, settle_open
 from legacy_shop.payments.tasks import settle_open_payments
 from migrations_plan.sync.events.testing import deliver_all
 from tests.legacy_shop.samples import DECLINED, GOOD, at_once, make_order, make_product, on_hand
@@ -66,8 +62,10 @@ def status(order: Order) -> Order.Status:
 def test_a_charge_pays_the_order(provider: ProviderServer) -> None:
     order = make_order(product=make_product("12.34"), quantity=3)
 
-    attempt = pay_order(order.pk, GOOD)
+    payment = pay_order(order.pk, GOOD)
 
+    attempt = PaymentAttempt.objects.get()
+    assert payment == Payment(state=attempt.state, failure="", order=fresh_document(order.pk))
     assert (attempt.state, status(order)) == ("succeeded", Order.Status.PAID)
     assert order.paid_at == attempt.settled_at
     (row,) = provider.ledger.rows("charge")
@@ -230,9 +228,9 @@ def test_cancelling_while_paying_never_keeps_the_money(provider: ProviderServer,
     settle_open(older_than=AT_ONCE)
 
     assert isinstance(cancelled, Order), cancelled
-    assert isinstance(paid, PaymentAttempt | NotPayable), paid
+    assert isinstance(paid, Payment | NotPayable), paid
     assert (status(order), on_hand(product)) == (Order.Status.CANCELLED, 10)
-    assert len(charges(provider)) == len(refunds(provider)) == isinstance(paid, PaymentAttempt)
+    assert len(charges(provider)) == len(refunds(provider)) == isinstance(paid, Payment)
     assert not PaymentAttempt.objects.filter(state="open").exists()
 
 
@@ -256,7 +254,7 @@ def test_of_concurrent_payments_one_is_made(provider: ProviderServer) -> None:
 
     results = at_once([lambda: pay_order(order.pk, GOOD)] * 6)
 
-    assert sorted(type(result).__name__ for result in results) == ["NotPayable"] * 5 + ["PaymentAttempt"]
+    assert sorted(type(result).__name__ for result in results) == ["NotPayable"] * 5 + ["Payment"]
     assert charges(provider) == [(order.number, "succeeded")]
 
 
@@ -374,6 +372,8 @@ def test_what_the_beat_schedules_exists() -> None:
     assert scheduled == {
         "payments.settle_open_payments",
         "orders.expire_unpaid_orders",
+        "orders.hand_events_on",
+        "orders.resume_at_service",
         "backoffice.forget_old_rows",
         "strangler_events.relay",
         "strangler_events.work",

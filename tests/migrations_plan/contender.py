@@ -35,7 +35,7 @@ def race(folder: Path, name: str) -> int:
 
 def block(folder: Path, direction: str) -> int:
     """Begin a step, and hang in its operation until killed."""
-    from migrations_plan.executor import Orders
+    from migrations_plan.runs import Orders
     from tests.migrations_plan.fakes import executor
 
     mover = executor(hanging_plan(folder, direction), lease=LEASE)

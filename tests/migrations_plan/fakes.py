@@ -1,18 +1,19 @@
 """Measurements that tests set by hand, and plans small enough to read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from migrations_plan.builders import monolith
-from migrations_plan.executor import Executor, Orders
+from migrations_plan.executor import Executor
 from migrations_plan.gates import Calls, Comparisons, Gate, HealthReport, Measurements, Outcome, Subject
 from migrations_plan.listeners import Inventory
 from migrations_plan.operations import Context, Operation, Passage, SetEnvelope
 from migrations_plan.plan import Phase, Plan, Step
 from migrations_plan.recorder import Recorder
-from migrations_plan.standing import BackfillProgress, SyncStanding, Verified, Way
+from migrations_plan.runs import Orders
+from migrations_plan.standing import BackfillProgress, Check, Homecoming, SyncStanding, Verified, Way
 from router.api import Envelope
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
@@ -35,6 +36,8 @@ class FakeMeasurements:
     verified: Verified | None = None
     other_side: HealthReport = field(default_factory=lambda: HealthReport(ok=True, detail="it answers"))
     asked_stores: list[str] = field(default_factory=list)
+    checks: tuple[Check, ...] = ()
+    coming: Homecoming = field(default_factory=lambda: Homecoming(aggregate="orders"))
 
     def now(self) -> datetime:
         return self.present or datetime.now(UTC)
@@ -71,11 +74,22 @@ class FakeMeasurements:
     def peer(self, aggregate: str) -> HealthReport:
         return self.other_side
 
+    def ready_to_move(
+        self, aggregate: str, buckets: Collection[int], *, verified_within: timedelta, min_compared: int
+    ) -> tuple[Check, ...]:
+        return self.checks
+
+    def homecoming(self, aggregate: str, buckets: Collection[int]) -> Homecoming:
+        return self.coming
+
 
 IN_SYNC = SyncStanding(
     captured=True,
     backfill=BackfillProgress(marked=500, total=500, finished=True),
-    ways=(Way(name="legacy->extracted", lag_p99=0.2, lag_samples=5_000),),
+    ways=(
+        Way(name="legacy->extracted", lag_p99=0.2, lag_samples=5_000),
+        Way(name="extracted->legacy", lag_p99=0.2, lag_samples=5_000),
+    ),
     owners={"owner": 100},
 )
 """Everything that was there is marked, everything that changes arrives."""

@@ -1,6 +1,7 @@
 """Moving along a plan on a real database: every step there and back, crashes, gates, overrides, two operators."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from django.utils import timezone
 from waffle import get_waffle_flag_model
 
-from migrations_plan import syncing
+from migrations_plan import owning, syncing
 from migrations_plan.builders import monolith, separate, shared
 from migrations_plan.errors import (
     InProgress,
@@ -23,13 +24,15 @@ from migrations_plan.errors import (
     UnknownStep,
     WrongDirection,
 )
-from migrations_plan.executor import Executor, Orders, Progress
+from migrations_plan.executor import Executor
 from migrations_plan.gates import HealthReport, Outcome
 from migrations_plan.models import Evidence, HistoryEntry, ServiceState
 from migrations_plan.operations import Context
 from migrations_plan.plan import Plan
 from migrations_plan.recorder import Recorder
+from migrations_plan.runs import Orders, Progress
 from migrations_plan.source import PlanSnapshotSource
+from migrations_plan.standing import Moved
 from migrations_plan.state import Change, Direction, Kind
 from tests.migrations_plan.fakes import (
     ALICE,
@@ -48,6 +51,24 @@ STANDARD = Plan(service="orders", phases=(monolith(), shared(), separate(aggrega
 PASS, FAIL, INCONCLUSIVE = Outcome.PASS, Outcome.FAIL, Outcome.INCONCLUSIVE
 
 
+@pytest.fixture(autouse=True)
+def hands(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let buckets change hands at once, without another side; return how many the service owns."""
+    owned = [0]
+
+    def move(aggregate: str, to: str, buckets: range, **_: object) -> Moved:
+        owned[0] = len(buckets) if to == syncing.EXTRACTED else 100 - len(buckets)
+        return Moved(to=to, there=len(buckets), wanted=len(buckets))
+
+    monkeypatch.setattr(syncing, "move", move)
+    monkeypatch.setattr(
+        FakeMeasurements,
+        "sync",
+        lambda self, aggregate: replace(self.synced, owners={"owner": 100 - owned[0], "replica": owned[0]}),
+    )
+    return owned
+
+
 def whole_picture() -> tuple[object, ...]:
     """Return everything that a rollback has to bring back: the place, what is in force, flags, triggers."""
     state = Recorder().state("orders", STANDARD.start.envelope)
@@ -57,14 +78,16 @@ def whole_picture() -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize("name", STANDARD.names)
-def test_rollback_from_every_step_returns_to_where_it_was(name: str) -> None:
+def test_rollback_from_every_step_returns_to_where_it_was(name: str, hands: list[int]) -> None:
     mover = executor(STANDARD)
     before = whole_picture()
     mover.advance(name, ALICE)
     step = STANDARD.find(name)
     assert in_force(STANDARD) == step.envelope
+    assert hands[0] == owning.wanted_at(STANDARD, name)["orders"]
     mover.rollback("monolith", ALICE)
     assert whole_picture() == before
+    assert hands == [0]
 
 
 @pytest.mark.parametrize("number", range(1, len(STANDARD.steps)))
@@ -86,7 +109,9 @@ def test_advance_takes_one_step_by_default_and_all_up_to_a_target() -> None:
     assert ran.steps == ("shared.reads@1", "shared.reads@10", "shared.reads@50", "shared.reads@100")
     assert mover.advance("shared", ALICE).after == "shared.writes@100"
     assert mover.advance("shared", ALICE).steps == ()
-    assert mover.advance("separate", ALICE).steps == ("separate.sync", "separate.shadow")
+    cutover = [f"separate.cutover@{percent}" for percent in (1, 10, 50, 100)]
+    ran = mover.advance("separate", ALICE)
+    assert ran.steps == ("separate.sync", "separate.shadow", *cutover, "separate.bake")
 
 
 @pytest.mark.parametrize(
@@ -405,7 +430,7 @@ def test_the_whole_way_back_is_checked_before_the_first_step_is_undone() -> None
 def test_planning_runs_nothing() -> None:
     mover = executor(STANDARD, FakeMeasurements(ready=HealthReport(ok=False, detail="down")))
     moves = mover.plan_moves(Direction.FORWARDS, "shared")
-    assert [move.to_step.name for move in moves] == list(STANDARD.names[1:-2])
+    assert [move.to_step.name for move in moves] == list(STANDARD.names[1 : STANDARD.index("separate.sync")])
     assert moves[1].lines()[1] == ("allow reads 0 % -> 1 %", "allow reads 1 % -> 0 %")
     assert not ServiceState.objects.exists()
     assert not HistoryEntry.objects.exists()

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from migrations_plan.confidence import samples_for, wilson
 from migrations_plan.gates import (
     BreakerClosed,
     Calls,
@@ -15,8 +16,6 @@ from migrations_plan.gates import (
     Subject,
     UpstreamErrorRate,
     UpstreamHealthy,
-    samples_for,
-    wilson,
 )
 from tests.migrations_plan.fakes import NOW, FakeMeasurements
 

@@ -81,6 +81,7 @@ def test_status_as_json(run: Run, numbers: FakeMeasurements) -> None:
         "shadow": 100,
         "store": "shared",
         "shadow_store": "",
+        "owned_store": "own",
         "paused": False,
     }
     assert set(document["channels"]) == {"reads", "writes", "shadow"}
@@ -142,6 +143,7 @@ def test_advance_tells_each_step_and_operation(run: Run) -> None:
         "steps": ["shared.reads@10"],
         "stopped_by": [],
         "gates": [],
+        "homecoming": [],
     }
 
 

@@ -46,7 +46,8 @@ def test_who_may_be_diverted_in_each_step(name: str, shadow: int, reads: int, wr
         ("shared.writes", "shared.writes@100"),
         ("shared", "shared.writes@100"),
         ("separate.sync", "separate.sync"),
-        ("separate", "separate.shadow"),
+        ("separate.cutover", "separate.cutover@100"),
+        ("separate", "separate.bake"),
     ],
 )
 def test_a_target_may_be_a_step_a_group_or_a_phase(target: str, step: str) -> None:
@@ -75,6 +76,7 @@ def test_answers_are_compared_as_long_as_legacy_gives_some_and_with_the_second_s
         "shared.reads@10",
         "shared.reads@50",
         "separate.shadow",
+        "separate.bake",
     }
 
 

@@ -7,6 +7,7 @@ from django.apps import AppConfig
 from django.db.models.signals import post_migrate
 
 from extracted.orders.own_store import ids
+from tests.own import ALIAS
 
 
 class OwnSideConfig(AppConfig):
@@ -17,3 +18,4 @@ class OwnSideConfig(AppConfig):
     def ready(self) -> None:
         """Keep the ids in their range, as the real app does."""
         post_migrate.connect(ids.after_migrate, sender=self)
+        ids.announce(lambda: ALIAS)

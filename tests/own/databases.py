@@ -5,7 +5,7 @@ from typing import Any
 from tests.own import ALIAS
 
 OWN = "own_store"
-BOTH = frozenset({"strangler_sync", "strangler_idempotency", "strangler_events"})
+BOTH = frozenset({"strangler_sync", "strangler_idempotency", "strangler_events", "strangler_sagas"})
 
 
 class OwnSideRouter:

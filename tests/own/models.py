@@ -1,3 +1,3 @@
-from extracted.orders.own_store.models import Attempt, Item, Order
+from extracted.orders.own_store.models import Attempt, Counter, Item, Order
 
-__all__ = ["Attempt", "Item", "Order"]
+__all__ = ["Attempt", "Counter", "Item", "Order"]

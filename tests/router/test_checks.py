@@ -180,6 +180,26 @@ def test_a_service_that_runs_nowhere(strangler: Any) -> None:
     assert only(checks.check_services(None)).id == "strangler.E006"
 
 
+class KnowsOwnersOnlyLater:
+    """A source that tells owners in one of the two ways that are needed."""
+
+    def envelopes(self) -> dict[str, Any]:
+        """Return none."""
+        return {}
+
+    def ownership(self) -> dict[str, Any]:
+        """Return none."""
+        return {}
+
+
+def test_waiting_without_looking(strangler: Any) -> None:
+    strangler(HOLD={"SECONDS": 0.5, "POLL_SECONDS": 0.5})
+    error = only(checks.check_hold(None))
+    assert (error.id, "POLL_SECONDS" in error.hint) == ("strangler.E018", True)
+    strangler(HOLD={"SECONDS": 0.5})
+    assert checks.check_hold(None) == []
+
+
 @pytest.mark.parametrize(
     ("path", "says"),
     [
@@ -187,6 +207,7 @@ def test_a_service_that_runs_nowhere(strangler: Any) -> None:
         ("router.snapshot.NoSuchName", "NoSuchName"),
         ("notdotted", "notdotted"),
         ("router.snapshot.Snapshot", "no method envelopes()"),
+        (f"{__name__}.KnowsOwnersOnlyLater", "ownership() and owner_now()"),
     ],
 )
 def test_a_source_that_is_none(strangler: Any, path: str, says: str) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from router.conf import (
     BreakerSettings,
+    HoldSettings,
     ServiceSettings,
     ShadowSettings,
     StranglerSettings,
@@ -37,6 +38,7 @@ def test_everything_that_can_be_set() -> None:
         "POLL_SECONDS": 5,
         "DEBUG_HEADERS": True,
         "SHADOW": {"WORKERS": 7, "REDACT": ["iban"]},
+        "HOLD": {"MOST": 3},
     }
 
     assert parse(raw) == StranglerSettings(
@@ -55,6 +57,7 @@ def test_everything_that_can_be_set() -> None:
         poll_seconds=5.0,
         debug_headers=True,
         shadow=ShadowSettings(workers=7, redact=("iban",)),
+        hold=HoldSettings(most=3),
     )
 
 
@@ -87,6 +90,7 @@ def test_unknown_keys_are_found_at_every_level() -> None:
         "SERVICE": {},
         "POLLER": False,
         "SHADOW": {"WORKER": 1},
+        "HOLD": {"SECOND": 1},
         "SERVICES": {"orders": {"SECRT": "x", "NAME": "x", "TIMEOUTS": {"zzz": 1}}},
     }
     found = [(unknown.where, unknown.key, unknown.suggestion) for unknown in unknown_keys(raw)]
@@ -94,6 +98,7 @@ def test_unknown_keys_are_found_at_every_level() -> None:
     assert found == [
         ("STRANGLER", "SERVICE", "SERVICES"),
         ("STRANGLER['SHADOW']", "WORKER", "WORKERS"),
+        ("STRANGLER['HOLD']", "SECOND", "SECONDS"),
         ("STRANGLER['SERVICES']['orders']", "SECRT", "SECRET"),
         ("STRANGLER['SERVICES']['orders']", "NAME", None),
         ("STRANGLER['SERVICES']['orders']['TIMEOUTS']", "zzz", None),

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.buckets import bucket
-from router.decide import RULES, Decision, Facts, decide, needs_identity
+from router.decide import RULES, Decision, Facts, decide, decide_for, needs_identity
+from router.holders import Ownership
 from router.routes import Kind, Route, Scatter, Visitor
 from router.snapshot import NOTHING, Envelope, FlagRule, Snapshot
 
@@ -28,12 +29,14 @@ def snapshot(
     shadow_store: str = "",
     flags: tuple[FlagRule, ...] = (),
     killed: tuple[str, ...] = (),
+    owned: Ownership | None = None,
 ) -> Snapshot:
     envelope = Envelope(step="shared.reads@10", reads=reads, writes=writes, shadow=shadow, shadow_store=shadow_store)
     return Snapshot(
         envelopes={"orders": envelope},
         flags={rule.name: rule for rule in flags},
         killed=frozenset(killed),
+        ownership={} if owned is None else {"orders": owned},
     )
 
 
@@ -44,6 +47,14 @@ def reads(**rule: Any) -> tuple[FlagRule, ...]:
 def by(in_bucket: int | None, *, route: Route = READ, method: str = "GET", **facts: Any) -> Facts:
     key = None if in_bucket is None else KEYS[in_bucket]
     return Facts(method=method, route=route, key=key, subject=facts.pop("subject", key), **facts)
+
+
+SOME = Ownership(extracted=frozenset(range(25)), changing=frozenset({25}))
+ALL = Ownership(extracted=frozenset(range(100)))
+
+
+def write(in_bucket: int | None) -> Facts:
+    return by(in_bucket, route=WRITE, method="POST")
 
 
 TABLE: list[tuple[str, Facts, Snapshot, str, str]] = [
@@ -141,6 +152,76 @@ TABLE: list[tuple[str, Facts, Snapshot, str, str]] = [
         snapshot(reads=10, flags=reads(users=frozenset({KEYS[10]}))),
         "outside-envelope",
         "bucket 10 is outside of the 10 % that shared.reads@10 diverts",
+    ),
+    (
+        "owned",
+        by(24),
+        snapshot(owned=SOME, flags=reads(everyone=False)),
+        "owned-by-service",
+        "orders owns bucket 24, whatever shared.reads@10 and the flag orders.reads say",
+    ),
+    (
+        "owned, a write",
+        write(24),
+        snapshot(owned=SOME),
+        "owned-by-service",
+        "orders owns bucket 24, whatever shared.reads@10 and the flag orders.writes say",
+    ),
+    (
+        "all owned, without a key",
+        by(None),
+        snapshot(owned=ALL),
+        "owned-by-service",
+        "orders owns all buckets, whatever shared.reads@10 and the flag orders.reads say",
+    ),
+    (
+        "owned, killed",
+        by(24),
+        snapshot(reads=100, owned=SOME, killed=("orders.off",)),
+        "killed-read",
+        "the kill switch orders.off is on: legacy answers from its copy of bucket 24, which orders owns",
+    ),
+    (
+        "owned, a write, killed",
+        write(24),
+        snapshot(writes=100, owned=SOME, killed=("orders.off",)),
+        "killed-write",
+        "the kill switch orders.off is on, and legacy may not write bucket 24, which orders owns",
+    ),
+    (
+        "changing hands",
+        write(25),
+        snapshot(writes=100, owned=SOME),
+        "changing-hands",
+        "bucket 25 of orders is changing hands, so writes wait until somebody owns it",
+    ),
+    (
+        "changing hands, killed",
+        write(25),
+        snapshot(owned=SOME, killed=("orders.off",)),
+        "changing-hands",
+        "bucket 25 of orders is changing hands, so writes wait until somebody owns it",
+    ),
+    (
+        "changing hands, a read",
+        by(25),
+        snapshot(reads=100, owned=SOME),
+        "everyone",
+        "shared.reads@10 diverts all reads of orders",
+    ),
+    (
+        "some owned, without a key",
+        by(None),
+        snapshot(reads=100, owned=SOME),
+        "some-left",
+        "the request has no partition key; orders owns some buckets already, and legacy answers until it owns all",
+    ),
+    (
+        "owned by legacy",
+        by(57),
+        snapshot(reads=10, owned=SOME),
+        "outside-envelope",
+        "bucket 57 is outside of the 10 % that shared.reads@10 diverts",
     ),
     (
         "just inside",
@@ -494,3 +575,47 @@ def test_ten_percent_of_ten_thousand_customers() -> None:
     )
 
     assert abs(diverted - 1_000) <= 100
+
+
+class TestOwnership:
+    def test_what_legacy_owns_is_decided_as_if_nothing_moved(self) -> None:
+        steer = {"reads": 60, "writes": 40, "shadow": 30, "shadow_store": "own", "flags": reads(percent=50)}
+        with_it, without = snapshot(**steer, owned=SOME), snapshot(**steer)
+        for facts in (make(n) for n in range(26, 100) for make in (by, write)):
+            assert decide(facts, with_it) == decide(facts, without)
+
+    @given(st.sets(st.integers(0, 99)), st.booleans(), st.integers(0, 100))
+    def test_legacy_never_writes_what_it_does_not_own(self, extracted: set[int], killed: bool, writes: int) -> None:
+        rules = snapshot(
+            writes=writes, owned=Ownership(frozenset(extracted)), killed=("strangler.off",) if killed else ()
+        )
+        for number in extracted:
+            decision = decide(write(number), rules)
+            assert (decision.side, decision.store) == (("none", "shared") if killed else ("extracted", "own"))
+
+    @pytest.mark.parametrize(("reader", "stale"), [(by(24), True), (by(None), True), (by(25), False), (by(57), False)])
+    def test_whether_legacy_has_only_a_copy(self, reader: Facts, stale: bool) -> None:
+        assert decide(reader, snapshot(owned=SOME)).has_left is stale
+
+    def test_reads_of_what_the_service_owns_are_shadowed_back(self) -> None:
+        rules = snapshot(reads=100, shadow=100, shadow_store="own", owned=SOME)
+        stores = [(decide(by(n), rules).store, decide(by(n), rules).shadow_store) for n in (24, 25, 57)]
+        assert stores == [("own", "shared"), ("shared", "own"), ("shared", "own")]
+        assert decide(by(24), rules).compares_stores
+
+    def test_a_stale_answer_proves_nothing_and_is_not_compared(self) -> None:
+        assert not decide(by(None), snapshot(shadow=100, owned=SOME)).shadow
+
+    def test_the_owning_store_is_the_envelopes(self) -> None:
+        rules = replace(snapshot(owned=SOME), envelopes={"orders": Envelope(step="x", owned_store="new")})
+        assert decide(by(1), rules).store == "new"
+
+    def test_who_asks_matters_only_while_some_have_left(self) -> None:
+        known = [needs_identity(READ, snapshot(owned=owned)) for owned in (Ownership(), SOME, ALL)]
+        assert known == [False, True, False]
+
+    def test_a_new_owner_decides_whatever_the_snapshot_says(self) -> None:
+        rules = snapshot(writes=100)
+        assert decide_for("extracted", write(57), rules).store == "own"
+        assert decide_for("legacy", write(24), snapshot(owned=SOME)).side == "legacy"
+        assert decide_for("extracted", write(57), snapshot(killed=("orders.off",))).reason == "killed-write"

@@ -17,7 +17,7 @@ from legacy_shop.catalog.models import Category, Product, Stock
 from legacy_shop.orders.models import Order
 from router import breaker
 from router.idempotency.claims import claim
-from router.idempotency.models import IdempotencyKey
+from router.idempotency.models import IdempotencyKey, TravellingKey
 from router.identity import HEADER, Identity
 from router.identity.tokens import verify
 from router.testing import override_envelope
@@ -186,6 +186,7 @@ class TestServiceDown:
         Order.objects.all().delete()
         row = IdempotencyKey.objects.get()
         IdempotencyKey.objects.all().delete()
+        TravellingKey.objects.all().delete()
         claim(scope="orders", subject=str(user.pk), key="mine", fingerprint=row.fingerprint)
         answer = post(client, order_body, **{"Idempotency-Key": "mine"})
         assert (answer.status_code, answer["Retry-After"]) == (409, "1")

@@ -476,3 +476,12 @@ def test_another_process_follows_within_seconds(tmp_path: Path) -> None:
         other.stdin.close()
         assert other.wait(30) == 0
         other.stdout.close()
+
+
+def test_what_shows_that_the_rules_are_old_has_them_read_at_once(polling: None, settings: Any) -> None:
+    settings.STRANGLER = {**settings.STRANGLER, "POLL_SECONDS": 60}
+    poller.hurry()  # there is no thread yet, and nothing to do
+    snapshot.current()
+    Flag.objects.create(name="orders.reads", percent=5)
+    poller.hurry()
+    wait_until(lambda: percent() == 5, "the flag", SOON)

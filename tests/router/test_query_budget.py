@@ -1,6 +1,7 @@
 """A request that stays in legacy asks database and cache exactly as often as without the router, whoever sends it."""
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -15,7 +16,7 @@ from rest_framework.authtoken.models import Token
 
 from router.buckets import bucket
 from router.shadow import pool
-from router.testing import override_envelope, override_flag
+from router.testing import override_envelope, override_flag, override_ownership
 
 ROUTER = "router.middleware.StranglerMiddleware"
 PATHS = ["/api/orders/", "/api/orders/1/", "/api/staff/orders/", "/api/products/", "/"]
@@ -95,7 +96,17 @@ def cost(client: Client, method: str, path: str, **data: Any) -> Cost:
     return Cost(response.status_code, [query["sql"] for query in queries], CountingCache.calls - before)
 
 
-@pytest.fixture(params=["nothing diverted", "partly diverted", "flag names a group", "some shadowed", "all shadowed"])
+@pytest.fixture(
+    params=[
+        "nothing diverted",
+        "partly diverted",
+        "flag names a group",
+        "some shadowed",
+        "all shadowed",
+        "some owned",
+        "may be owned",
+    ]
+)
 def steering(request: pytest.FixtureRequest) -> Iterator[None]:
     """Steer in every way that leaves these customers in legacy."""
     group_flag = override_flag("orders.reads", users={"999999"})
@@ -105,8 +116,11 @@ def steering(request: pytest.FixtureRequest) -> Iterator[None]:
         "flag names a group": {"reads": 100, "writes": 1},
         "some shadowed": {"shadow": 1},
         "all shadowed": {"shadow": 100},
+        "some owned": {},
+        "may be owned": {},
     }
-    with override_envelope("orders", **ways[request.param]):
+    owned = {"some owned": override_ownership("orders", extracted=[0]), "may be owned": override_ownership("orders")}
+    with override_envelope("orders", **ways[request.param]), owned.get(request.param, nullcontext()):
         if request.param == "flag names a group":
             with group_flag, override_flag("orders.writes", staff=False, percent=0):
                 yield

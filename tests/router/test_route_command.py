@@ -1,6 +1,7 @@
 """`route explain` says what the middleware would do, in sentences and in JSON, and exits 0, 1 or 2."""
 
 import json
+from dataclasses import replace
 from io import StringIO
 from typing import Any
 
@@ -18,6 +19,7 @@ from router.decide import Facts, decide
 from router.exchange import Exchange
 from router.explanation import Visitor as Asking
 from router.explanation import explain
+from router.holders import Ownership
 from router.management.commands import route as command
 from router.models import Flag
 from router.routes import Asked, FromBody, FromPath, Lookup, Route, Scatter, Visitor
@@ -370,3 +372,21 @@ class TestOperations:
         out = StringIO()
         call_command("route", "operations", "--json", stdout=out)
         assert {"orders.touch"} <= {row["operation"] for row in json.loads(out.getvalue())}
+
+
+def test_the_owner_is_told_and_what_it_overrides(monkeypatch: pytest.MonkeyPatch) -> None:
+    owned = replace(
+        TEN, ownership={"orders": Ownership(extracted=frozenset(range(100)) - {3}, changing=frozenset({3}))}
+    )
+    monkeypatch.setattr(command, "load", lambda: owned)
+    customer = next(number for number in range(1, 500) if bucket("orders", number) == 50)
+    text = run("GET", f"/api/customers/{customer}/orders/")
+    assert "owner     orders, which overrides envelope and flag (the service owns 99 of 100 buckets, 1 are" in text
+    assert "requested 100 %, effective 10 %" in text
+    assert "answer    extracted [owned-by-service]" in text
+    told = json.loads(run("GET", f"/api/customers/{customer}/orders/", "--json"))
+    assert (told["owner"], told["owned_percent"], told["store"], told["held"]) == ("extracted", 99, "own", False)
+
+
+def test_where_data_cannot_move_nothing_is_said_of_owners() -> None:
+    assert "  owner " not in run("GET", "/api/customers/1/orders/")

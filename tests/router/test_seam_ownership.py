@@ -14,7 +14,7 @@ from legacy_shop.orders.models import Order
 from router import seam
 from router.buckets import bucket
 from router.exceptions import KeyUnusable
-from router.testing import override_envelope, override_flag, override_killed
+from router.testing import override_envelope, override_flag, override_killed, override_ownership
 from tests.router.seams import forgotten_afterwards
 
 pytestmark = pytest.mark.django_db
@@ -30,6 +30,12 @@ RULES: dict[str, dict[str, Any]] = {
     "the flag lets nobody in": {"writes": 50, "flag": {"everyone": False, "users": {"3"}}},
     "logged-in customers": {"writes": 50, "flag": {"authenticated": True}},
     "killed": {"writes": 50, "killed": True},
+    "some owned": {"writes": 0, "owned": {"extracted": range(25), "changing": [25, 99]}},
+    "some owned, some steered": {"writes": 30, "owned": {"extracted": range(20, 40)}},
+    "some owned, people named": {"writes": 50, "flag": {"percent": 10, "users": {"3"}}, "owned": {"extracted": [1, 2]}},
+    "some owned, killed": {"writes": 100, "killed": True, "owned": {"extracted": range(25), "changing": [30]}},
+    "all owned, nothing steered": {"writes": 0, "owned": {"extracted": range(100)}},
+    "nothing owned": {"writes": 10, "owned": {}},
 }
 
 
@@ -37,7 +43,7 @@ RULES: dict[str, dict[str, Any]] = {
 def rules(request: pytest.FixtureRequest) -> Iterator[str]:
     """Steer in each of the ways that there are."""
     declared = dict(RULES[request.param])
-    flag, killed = declared.pop("flag", None), declared.pop("killed", False)
+    flag, killed, owned = declared.pop("flag", None), declared.pop("killed", False), declared.pop("owned", None)
     with ExitStack() as stack:
         if declared:
             stack.enter_context(override_envelope("orders", **declared))
@@ -45,6 +51,8 @@ def rules(request: pytest.FixtureRequest) -> Iterator[str]:
             stack.enter_context(override_flag("orders.writes", **flag))
         if killed:
             stack.enter_context(override_killed("orders.off"))
+        if owned is not None:
+            stack.enter_context(override_ownership("orders", **owned))
         yield request.param
 
 

@@ -1,6 +1,7 @@
 """What only the monolith may ask: it vouches for nobody there and speaks for itself."""
 
 from typing import Any
+from uuid import UUID
 
 from drf_spectacular.utils import extend_schema
 from rest_framework.permissions import BasePermission
@@ -8,17 +9,23 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from extracted.orders.api.documents import sold_line_document
+from extracted.orders.api.documents import order_document, sold_line_document
 from extracted.orders.api.serializers import (
+    CardSerializer,
+    ChargeDocument,
     ExpireSerializer,
     ExpiryDocument,
     PaidSerializer,
     Problem,
+    ResumedDocument,
+    ResumeSerializer,
+    SettledDocument,
     SoldLinesPage,
     SoldLinesQuery,
     StandingDocument,
 )
-from extracted.orders.api.views import KEY, SCOPE
+from extracted.orders.api.views import KEY, REFUSED, SCOPE, OrderView
+from extracted.orders.domain.order import Order
 from extracted.orders.stores import order_store
 from router.drf import IdempotentViewMixin, as_response
 
@@ -40,7 +47,7 @@ class InternalView(IdempotentViewMixin, APIView):
 class PaidView(InternalView):
     """The arrival of an order's money."""
 
-    @extend_schema(parameters=[KEY], request=PaidSerializer, responses={200: StandingDocument, 404: Problem})
+    @extend_schema(parameters=[KEY], request=PaidSerializer, responses={200: StandingDocument, 404: Problem, **REFUSED})
     def post(self, request: Request, order_id: int) -> Any:
         """Mark the order paid if it waits for money, and answer how it stands."""
         serializer = PaidSerializer(data=request.data)
@@ -55,7 +62,7 @@ class PaidView(InternalView):
 class ExpireView(InternalView):
     """The end of an order that nobody paid for."""
 
-    @extend_schema(parameters=[KEY], request=ExpireSerializer, responses={200: ExpiryDocument, 404: Problem})
+    @extend_schema(parameters=[KEY], request=ExpireSerializer, responses={200: ExpiryDocument, 404: Problem, **REFUSED})
     def post(self, request: Request, order_id: int) -> Any:
         """Give the order up if it is older and nobody has paid or is about to."""
         serializer = ExpireSerializer(data=request.data)
@@ -66,6 +73,61 @@ class ExpireView(InternalView):
             return 200, {"expired": expiry.expired, "pieces": expiry.pieces}
 
         return as_response(self.run_once(request, SCOPE, work))
+
+
+class ChargeView(OrderView):
+    """The charge of an order, which the monolith asks for in the name of its customer."""
+
+    permission_classes = (IsMonolith,)
+
+    @extend_schema(parameters=[KEY], request=CardSerializer, responses={200: ChargeDocument, 404: Problem, **REFUSED})
+    def post(self, request: Request, order_id: int) -> Any:
+        """Open the charge and run it; it comes back open if the provider gave no answer."""
+        customer = self.customer(request)
+        card = CardSerializer(data=request.data)
+        card.is_valid(raise_exception=True)
+        opened: list[UUID] = []
+
+        def work() -> tuple[int, Any]:
+            opened.append(order_store().open_charge(customer, order_id, card.validated_data["card"]))
+            return 200, charge_document(order_store().get(customer, order_id), opened[-1])
+
+        outcome = self.run_once(request, SCOPE, work)
+        if not outcome.replayed and order_store().follow_up(order_id):
+            outcome = outcome.amend(200, charge_document(order_store().get(customer, order_id), opened[-1]))
+        return as_response(outcome)
+
+
+def charge_document(order: Order, key: UUID) -> dict[str, Any]:
+    """Return an order and how one of its charges stands."""
+    charge = next(attempt for attempt in order.attempts if attempt.provider_key == key)
+    return {
+        "order": order_document(order),
+        "key": str(key),
+        "state": charge.state.value,
+        "failure": charge.failure,
+    }
+
+
+class SettleView(InternalView):
+    """What is open of an order."""
+
+    @extend_schema(request=None, responses={200: SettledDocument, 404: Problem})
+    def post(self, request: Request, order_id: int) -> Response:
+        """Settle it as far as the provider can be asked now, and answer how many attempts are still open."""
+        order_store().follow_up(order_id)
+        return Response({"open": len(order_store().staff_get(order_id).due)})
+
+
+class ResumeView(InternalView):
+    """What somebody has left unfinished."""
+
+    @extend_schema(request=ResumeSerializer, responses={200: ResumedDocument})
+    def post(self, request: Request) -> Response:
+        """Go on with sagas, and settle attempts, whose processes have died or could not finish them."""
+        given = ResumeSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        return Response(vars(order_store().resume(given.validated_data["limit"])))
 
 
 class SoldLinesView(InternalView):

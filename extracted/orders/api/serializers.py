@@ -5,7 +5,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from extracted.orders.domain.order import Address, Payment, Status
+from extracted.orders.domain.order import Address, AttemptState, Payment, Status
 from extracted.orders.domain.store import WantedLine, Wish
 
 HIGHEST_ID = 2**63 - 1
@@ -111,6 +111,12 @@ class ExpireSerializer(serializers.Serializer[Any]):
     placed_before = serializers.DateTimeField()
 
 
+class ResumeSerializer(serializers.Serializer[Any]):
+    """How much to go on with."""
+
+    limit = serializers.IntegerField(min_value=1, max_value=500, default=50)
+
+
 class SoldLinesQuery(serializers.Serializer[Any]):
     """Where a page of sold lines begins, and how long it is."""
 
@@ -181,6 +187,30 @@ class ExpiryDocument(serializers.Serializer[Any]):
 
     expired = serializers.BooleanField()
     pieces = serializers.IntegerField()
+
+
+class ChargeDocument(serializers.Serializer[Any]):
+    """An order, and how the charge that was asked for stands."""
+
+    order = OrderDocument()
+    key = serializers.UUIDField()
+    state = serializers.ChoiceField(choices=[state.value for state in AttemptState])
+    failure = serializers.CharField()
+
+
+class SettledDocument(serializers.Serializer[Any]):
+    """What is left open of an order's payments."""
+
+    open = serializers.IntegerField()
+
+
+class ResumedDocument(serializers.Serializer[Any]):
+    """What was done about work that was left unfinished."""
+
+    sagas = serializers.IntegerField()
+    finished = serializers.IntegerField()
+    attempts = serializers.IntegerField()
+    settled = serializers.IntegerField()
 
 
 class SoldLineDocument(serializers.Serializer[Any]):

@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from django.db import transaction
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import IsAdminUser
 from rest_framework.request import Request
@@ -23,10 +22,10 @@ from extracted.orders.api.serializers import (
 )
 from extracted.orders.domain.errors import Invalid
 from extracted.orders.domain.order import Address, Order, Status
-from extracted.orders.payments import run_attempt
 from extracted.orders.stores import order_store
 from router.drf import IdempotentViewMixin, as_response
-from router.idempotency.guard import Outcome
+from router.idempotency.claims import Stored
+from router.idempotency.guard import Outcome, held_for
 
 SCOPE = "orders"
 PAGE = OpenApiParameter("page", int, description="From 1; 20 orders each.")
@@ -34,6 +33,17 @@ STATUS = OpenApiParameter("status", str, enum=[status.value for status in Status
 KEY = OpenApiParameter(
     "Idempotency-Key", str, OpenApiParameter.HEADER, description="The same key again gives the stored answer."
 )
+REFUSED = {
+    409: OpenApiResponse(
+        Problem,
+        "The state of things does not allow it; or a request with this key is under way; or, with the header "
+        "X-Strangler-Not-Owner, orders of this customer are written by the other side.",
+    ),
+    503: OpenApiResponse(
+        Problem, "Nothing was done. The same request, with the same key, may be sent after Retry-After."
+    ),
+}
+"""What writes are answered that cannot be done, or not now."""
 
 
 class OrderView(IdempotentViewMixin, APIView):
@@ -46,6 +56,13 @@ class OrderView(IdempotentViewMixin, APIView):
             raise AuthenticationFailed(f"The identity token names {subject!r}, which is no customer of this shop.")
         return int(subject)
 
+    def replayed(self, request: Request) -> Outcome | None:
+        """Claim the request's idempotency key; return the stored answer of one that was answered before."""
+        held = held_for(request._request, scope=SCOPE, subject=str(request.user.pk))
+        if not isinstance(held, Stored):
+            return None
+        return Outcome(status=held.status, data=None, replayed=True, stored=held)
+
     def once(self, request: Request, write: Callable[[], Order], status: int = 200) -> Outcome:
         """Run ``write`` once for the request's idempotency key, in the transaction that completes the key."""
 
@@ -54,19 +71,11 @@ class OrderView(IdempotentViewMixin, APIView):
 
         return self.run_once(request, SCOPE, work)
 
-    def paid_up(self, outcome: Outcome, customer: int) -> Outcome:
-        """Have the monolith run what the committed write left open, and answer the order as it then is."""
-        if outcome.replayed:
+    def followed_up(self, outcome: Outcome) -> Outcome:
+        """Have done what the committed write has left to other processes, and answer the order as it then is."""
+        if outcome.replayed or not order_store().follow_up(outcome.data["id"]):
             return outcome
-        order = order_store().get(customer, outcome.data["id"])
-        if not order.due:
-            return outcome
-        for provider_key in order.due:
-            run = run_attempt(provider_key)
-            if run is not None and run.paid_at is not None:
-                with transaction.atomic():
-                    order_store().mark_paid(order.id, run.paid_at)
-        return outcome.amend(outcome.status, order_document(order_store().get(customer, order.id)))
+        return outcome.amend(outcome.status, order_document(order_store().staff_get(outcome.data["id"])))
 
 
 class OrderListView(OrderView):
@@ -78,15 +87,17 @@ class OrderListView(OrderView):
         page = order_store().list_for(self.customer(request), request.query_params.get("page", "1"))
         return Response(page_document(page, order_document))
 
-    @extend_schema(parameters=[KEY], request=PlaceSerializer, responses={201: OrderDocument, 409: Problem})
+    @extend_schema(parameters=[KEY], request=PlaceSerializer, responses={201: OrderDocument, **REFUSED})
     def post(self, request: Request) -> Any:
         """Place an order."""
         customer = self.customer(request)
         serializer = PlaceSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        wish = serializer.wish(customer)
-        outcome = self.once(request, lambda: order_store().place(wish), status=201)
-        return as_response(self.paid_up(outcome, customer))
+        outcome = self.replayed(request)
+        if outcome is None:
+            with order_store().checkout(serializer.wish(customer)) as place:
+                outcome = self.once(request, place, status=201)
+        return as_response(self.followed_up(outcome))
 
 
 class OrderDetailView(OrderView):
@@ -101,20 +112,18 @@ class OrderDetailView(OrderView):
 class OrderCancelView(OrderView):
     """The end of an order before it is shipped."""
 
-    @extend_schema(parameters=[KEY], request=None, responses={200: OrderDocument, 404: Problem, 409: Problem})
+    @extend_schema(parameters=[KEY], request=None, responses={200: OrderDocument, 404: Problem, **REFUSED})
     def post(self, request: Request, order_id: int) -> Any:
         """Call the order off; its stock goes back, and so does money that was charged."""
         customer = self.customer(request)
         outcome = self.once(request, lambda: order_store().cancel(customer, order_id))
-        return as_response(self.paid_up(outcome, customer))
+        return as_response(self.followed_up(outcome))
 
 
 class OrderAddressView(OrderView):
     """Where an order goes."""
 
-    @extend_schema(
-        parameters=[KEY], request=AddressSerializer, responses={200: OrderDocument, 404: Problem, 409: Problem}
-    )
+    @extend_schema(parameters=[KEY], request=AddressSerializer, responses={200: OrderDocument, 404: Problem, **REFUSED})
     def patch(self, request: Request, order_id: int) -> Any:
         """Send the order elsewhere."""
         customer = self.customer(request)

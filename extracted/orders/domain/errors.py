@@ -58,15 +58,18 @@ class NotChangeable(Refused):
     code = "not_changeable"
 
 
-class ReplicaIsReadOnly(OrderError):
-    """The store holds a copy of orders that are written elsewhere."""
+class NotPayable(Refused):
+    """The order is not waiting for money."""
 
-    code = "replica"
+    code = "not_payable"
+
+
+class ShopUnavailable(OrderError):
+    """The shop did not answer what this needs of it; nothing was done, or it is undone."""
+
+    code = "shop_unavailable"
     retry_after = 1
-    """Seconds; by then whoever sent the request here may know better."""
-
-    def __init__(self) -> None:
-        super().__init__("This store is a replica: writes are still carried out on the shared store.")
+    """Seconds after which the same request may be sent again."""
 
 
 class Invalid(OrderError):

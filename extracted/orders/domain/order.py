@@ -1,5 +1,6 @@
 """An order as the service thinks of it, whatever tables it lives in."""
 
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -7,7 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 from uuid import UUID
 
-from extracted.orders.domain.errors import NotCancellable, NotChangeable, TooLarge
+from extracted.orders.domain.errors import NotCancellable, NotChangeable, NotPayable, TooLarge
 from extracted.orders.domain.money import Money, zero
 
 
@@ -48,8 +49,11 @@ class AttemptState(StrEnum):
     FAILED = "failed"
 
 
+CURRENCY = "USD"
 BEFORE_SHIPPING = frozenset({Status.PENDING, Status.PAID})
 """The states in which the parcel has not left and everything about it can still change."""
+CLOSED = frozenset({Status.CANCELLED, Status.EXPIRED})
+"""The states in which the shop may keep no money."""
 HIGHEST_TOTAL = Decimal("9999999999.99")
 
 
@@ -91,6 +95,7 @@ class Attempt:
     state: AttemptState
     amount: Money
     card: str = ""
+    failure: str = ""
     provider_key: UUID
 
 
@@ -139,6 +144,15 @@ class Order:
         charged = (a for a in self.attempts if a.kind is AttemptKind.CHARGE and a.state is AttemptState.SUCCEEDED)
         return next(charged, None)
 
+    def check_payable(self) -> None:
+        """Raise NotPayable unless the order waits for money that nobody is fetching."""
+        if self.status is not Status.PENDING:
+            raise NotPayable(f"Order {self.number} is {self.status} and waits for no money.")
+        live = (a for a in self.attempts if a.kind is AttemptKind.CHARGE and a.state is not AttemptState.FAILED)
+        charge = next(live, None)
+        if charge is not None:
+            raise NotPayable(f"Order {self.number} has a charge already, which is {charge.state}.")
+
     def cancelled(self, at: datetime) -> "Order":
         """Return the order as it is once called off at ``at``."""
         if not self.can_cancel:
@@ -162,6 +176,11 @@ class Order:
         if not self.can_change_address:
             raise NotChangeable(f"Order {self.number} is {self.status} and its address can no longer be changed.")
         return replace(self, ship_to=address)
+
+
+def new_number(at: datetime) -> str:
+    """Return a number for a new order that can be read out on the phone and is not guessed."""
+    return f"{at:%y%m%d}-{secrets.token_hex(6).upper()}"
 
 
 def total(lines: Iterable[Line], currency: str) -> Money:

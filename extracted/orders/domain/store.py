@@ -1,9 +1,12 @@
 """The port through which the service reaches orders, wherever they are kept."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
+from uuid import UUID
 
 from extracted.orders.domain.order import Address, Order, Status
 
@@ -68,12 +71,25 @@ class Expiry:
     """How many pieces went back on the shelf."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Resumed:
+    """What was done about work that somebody had left unfinished."""
+
+    sagas: int = 0
+    """Sagas that were due."""
+    finished: int = 0
+    """Of these, how many have ended."""
+    attempts: int = 0
+    """Payment attempts that were left open."""
+    settled: int = 0
+
+
 class OrderStore(Protocol):
     """Where orders are kept.
 
-    The writes run inside the caller's transaction, together with the completion of its idempotency key. They never
-    call another process; the attempts they leave open are the order's ``due``, for the caller to have run afterwards.
-    A store that holds a replica refuses each of them with ReplicaIsReadOnly.
+    The writes run inside the caller's transaction, together with the completion of its idempotency key, and never call
+    another process. What other processes have to do comes before it (``checkout``) or after it (``follow_up``), and is
+    done once, in the end, also if this process dies in the middle (``resume``).
     """
 
     name: str
@@ -87,8 +103,12 @@ class OrderStore(Protocol):
         """Return the customer's order; raise OrderNotFound, for other people's orders too."""
         ...
 
-    def place(self, wish: Wish) -> Order:
-        """Take stock, keep the order and open the charge; raise Invalid, OutOfStock or CartChanged."""
+    def checkout(self, wish: Wish) -> AbstractContextManager[Callable[[], Order]]:
+        """Have ready what placing the order needs; gives what places it, for the caller's transaction.
+
+        Enter it with no transaction open. If it is left without the order having been placed, nothing was done. Raises
+        Invalid, OutOfStock, CartChanged or ShopUnavailable, on entering or from what places the order.
+        """
         ...
 
     def cancel(self, customer: int, order_id: int) -> Order:
@@ -99,12 +119,24 @@ class OrderStore(Protocol):
         """Send the order elsewhere; raise OrderNotFound or NotChangeable."""
         ...
 
+    def open_charge(self, customer: int, order_id: int, card: str) -> UUID:
+        """Open the charge of an order that waits for money, and return its key; raise OrderNotFound or NotPayable."""
+        ...
+
     def mark_paid(self, order_id: int, at: datetime) -> Status:
         """Note that the money has arrived, if the order waits for it; return how it stands. Raises OrderNotFound."""
         ...
 
     def expire(self, order_id: int, placed_before: datetime) -> Expiry:
-        """Give up an order that nobody paid for, and give its stock back; raise OrderNotFound."""
+        """Give up an order that nobody paid for, and its stock with it; raise OrderNotFound."""
+        ...
+
+    def follow_up(self, order_id: int) -> bool:
+        """Have done what a committed write has left to other processes; return whether the order may have changed."""
+        ...
+
+    def resume(self, limit: int) -> Resumed:
+        """Go on with what somebody has left unfinished."""
         ...
 
     def sold_lines(self, after: int, limit: int) -> tuple[SoldLine, ...]:

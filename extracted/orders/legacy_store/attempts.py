@@ -8,8 +8,9 @@ from extracted.orders.domain.order import AttemptKind, AttemptState
 from extracted.orders.legacy_store import models
 
 
-def open_attempt(order_id: int, kind: AttemptKind, amount: Money, card: str, at: datetime) -> None:
-    """Insert an open attempt, with a new key under which the provider will be asked."""
+def open_attempt(order_id: int, kind: AttemptKind, amount: Money, card: str, at: datetime) -> uuid.UUID:
+    """Insert an open attempt; return its new key, under which the provider will be asked."""
+    key = uuid.uuid4()
     models.PaymentAttempt.objects.create(
         order_id=order_id,
         kind=kind.value,
@@ -17,6 +18,7 @@ def open_attempt(order_id: int, kind: AttemptKind, amount: Money, card: str, at:
         amount=amount.amount,
         currency=amount.currency,
         card=card,
-        provider_key=uuid.uuid4(),
+        provider_key=key,
         created_at=at,
     )
+    return key

@@ -1,19 +1,16 @@
 """Place an order in the monolith's tables: stock, order, lines and charge, all or nothing."""
 
-import secrets
 from collections.abc import Iterable
 from datetime import datetime
 
 from extracted.orders.domain.errors import CartChanged, Invalid
 from extracted.orders.domain.money import Money
-from extracted.orders.domain.order import Address, AttemptKind, Line, Status, total
+from extracted.orders.domain.order import CURRENCY, Address, AttemptKind, Line, Status, new_number, total
 from extracted.orders.domain.store import WantedLine, Wish
 from extracted.orders.legacy_store import models
 from extracted.orders.legacy_store.attempts import open_attempt
 from extracted.orders.legacy_store.documents import CODES, address_columns, to_line_row
 from extracted.orders.legacy_store.stock import take
-
-CURRENCY = "USD"
 
 
 def place(wish: Wish, at: datetime) -> int:
@@ -27,7 +24,7 @@ def place(wish: Wish, at: datetime) -> int:
     take(lines)
     free = not price.amount  # no provider would take a charge of zero
     row = models.Order.objects.create(
-        number=_number(at),
+        number=new_number(at),
         customer_id=wish.customer,
         status=CODES[Status.PAID if free else Status.PENDING],
         shipping_address_id=address_id,
@@ -88,8 +85,3 @@ def _address(wish: Wish) -> tuple[Address, int | None]:
         name=entry.name, street=entry.street, city=entry.city, postcode=entry.postcode, country=entry.country
     )
     return address, entry.pk
-
-
-def _number(at: datetime) -> str:
-    """Return a number for a new order that can be read out on the phone and is not guessed."""
-    return f"{at:%y%m%d}-{secrets.token_hex(6).upper()}"

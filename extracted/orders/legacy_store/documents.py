@@ -59,6 +59,7 @@ def to_attempt(row: models.PaymentAttempt) -> Attempt:
         state=AttemptState(row.state),
         amount=Money(amount=row.amount, currency=row.currency),
         card=row.card,
+        failure=row.failure,
         provider_key=row.provider_key,
     )
 

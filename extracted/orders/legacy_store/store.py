@@ -1,16 +1,19 @@
 """Orders in the monolith's tables: the store of the shared phases."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
+from uuid import UUID
 
-from django.db import connections
+from django.db import connections, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
 from extracted.orders.domain.errors import OrderNotFound
 from extracted.orders.domain.events import OrderCancelled, OrderPaid, OrderPlaced
 from extracted.orders.domain.order import Address, AttemptKind, Order, Status
-from extracted.orders.domain.store import Expiry, Page, SoldLine, Wish
+from extracted.orders.domain.store import Expiry, Page, Resumed, SoldLine, Wish
 from extracted.orders.legacy_store import models
 from extracted.orders.legacy_store.attempts import open_attempt
 from extracted.orders.legacy_store.checkout import place
@@ -18,6 +21,7 @@ from extracted.orders.legacy_store.documents import CODES, address_columns, to_o
 from extracted.orders.legacy_store.sold import sold_lines
 from extracted.orders.legacy_store.stock import give_back
 from extracted.orders.paging import page_of
+from extracted.orders.payments import after_the_commit, run_attempt
 from migrations_plan.sync.events import bus
 
 
@@ -44,8 +48,12 @@ class LegacyOrderStore:
         """Return anybody's order."""
         return _one(models.Order.objects.filter(pk=order_id))
 
-    def place(self, wish: Wish) -> Order:
-        """Take stock, keep the order and open the charge."""
+    @contextmanager
+    def checkout(self, wish: Wish) -> Iterator[Callable[[], Order]]:
+        """Prepare nothing: stock, carts and prices are in the same database, and so in the same transaction."""
+        yield lambda: self._place(wish)
+
+    def _place(self, wish: Wish) -> Order:
         order = self.get(wish.customer, place(wish, timezone.now()))
         bus.emit(OrderPlaced(order))
         if order.status is Status.PAID:
@@ -71,6 +79,16 @@ class LegacyOrderStore:
         models.Order.objects.filter(pk=order_id).update(**columns, shipping_address_id=None)
         return after
 
+    def open_charge(self, customer: int, order_id: int, card: str) -> UUID:
+        """Open the charge of an order that waits for money."""
+
+        def checked(order: Order) -> Order:
+            order.check_payable()
+            return order
+
+        _, order = self._change(self._of(customer), order_id, checked)
+        return open_attempt(order_id, AttemptKind.CHARGE, order.total, card, timezone.now())
+
     def mark_paid(self, order_id: int, at: datetime) -> Status:
         """Note that the money has arrived, if the order waits for it; return how it stands."""
         before, after = self._change(models.Order.objects.all(), order_id, lambda order: order.paid(at))
@@ -90,6 +108,23 @@ class LegacyOrderStore:
         models.Order.objects.filter(pk=order_id).update(status=CODES[after.status], closed_at=after.closed_at)
         give_back(after.lines)
         return Expiry(expired=True, pieces=sum(line.quantity for line in after.lines))
+
+    def follow_up(self, order_id: int) -> bool:
+        """Have the monolith run what is open for the order, which is in its ledger; it settles what is left open."""
+        due = self.staff_get(order_id).due
+        for provider_key in due:
+            run = run_attempt(provider_key)
+            if run is not None and run.paid_at is not None:
+                after_the_commit(partial(self._paid, order_id, run.paid_at))
+        return bool(due)
+
+    def _paid(self, order_id: int, at: datetime) -> bool:
+        with transaction.atomic():
+            return self.mark_paid(order_id, at) is Status.PAID
+
+    def resume(self, limit: int) -> Resumed:
+        """Leave it to the monolith, whose tables these are."""
+        return Resumed()
 
     def sold_lines(self, after: int, limit: int) -> tuple[SoldLine, ...]:
         """Return the lines of paid orders, in the order of their ids, from the one after ``after`` on."""

@@ -1,13 +1,16 @@
 """The service's side of the aggregate ``orders``; the shop declares the same document over its own tables."""
 
 from extracted.orders.domain.order import AttemptKind, AttemptState, Status
+from extracted.orders.own_store.ids import RANGE_START
 from extracted.orders.own_store.names import join_name, split_name
 from migrations_plan.sync.aggregates import Aggregate, Part, Rows
 from migrations_plan.sync.fields import Choice, Column, Joined
+from migrations_plan.sync.keys import travelling_keys
 
 ORDERS = Aggregate(
     name="orders",
     partition_key="buyer",
+    mints_from=RANGE_START,
     root=Rows(
         model="own_store.Order",
         fields=(
@@ -62,3 +65,6 @@ ORDERS = Aggregate(
         ),
     ),
 )
+
+KEYS = travelling_keys("orders")
+"""What clients were answered under their idempotency keys comes with their orders."""

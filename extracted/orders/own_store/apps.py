@@ -1,6 +1,7 @@
 from importlib import import_module
 
 from django.core.checks import Tags, register
+from django.db import router
 from django.db.models.signals import post_migrate
 
 from extracted.orders.own_store import checks, ids
@@ -21,3 +22,4 @@ class OwnStoreConfig(StoreConfig):
         import_module("extracted.orders.integration")
         register(checks.check_database, Tags.database)
         post_migrate.connect(ids.after_migrate, sender=self)
+        ids.announce(lambda: router.db_for_write(self.get_model("Order")))

@@ -3,7 +3,7 @@
 from extracted.orders.domain.money import Money
 from extracted.orders.domain.order import Address, Attempt, AttemptKind, AttemptState, Line, Order, Status
 from extracted.orders.own_store import models
-from extracted.orders.own_store.names import join_name
+from extracted.orders.own_store.names import join_name, split_name
 
 
 def to_order(row: models.Order) -> Order:
@@ -49,5 +49,19 @@ def to_attempt(row: models.Attempt) -> Attempt:
         state=AttemptState(row.state),
         amount=Money.of_minor(row.amount_minor, row.currency),
         card=row.card_token,
+        failure=row.failure,
         provider_key=row.provider_key,
     )
+
+
+def address_columns(address: Address) -> dict[str, str | None]:
+    """Return the columns of an order that hold ``address``."""
+    given, family = split_name(address.name)
+    return {
+        "given_name": given,
+        "family_name": family,
+        "street": address.street,
+        "town": address.city,
+        "postal_code": address.postcode,
+        "country": address.country,
+    }

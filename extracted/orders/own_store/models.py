@@ -99,6 +99,27 @@ class Attempt(models.Model):
             ),
             models.CheckConstraint(condition=Q(amount_minor__gt=0), name="own_attempt_amount_positive"),
         )
+        indexes = (
+            models.Index(fields=("opened_at",), condition=Q(state="open"), name="own_attempts_open"),
+            models.Index(
+                fields=("settled_at",),
+                condition=Q(direction="charge", state="succeeded", told_at__isnull=True),
+                name="own_charges_untold",
+            ),
+        )
 
     def __str__(self) -> str:
         return f"{self.direction} {self.amount_minor} {self.currency} for order {self.order_id}: {self.state}"
+
+
+class Counter(models.Model):
+    """The id that the next row of a table gets which is made here; used on SQLite alone (see ``ids``)."""
+
+    name = models.CharField(primary_key=True, max_length=60)
+    next = models.BigIntegerField()
+
+    class Meta:
+        app_label = APP
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.next}"

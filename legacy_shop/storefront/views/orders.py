@@ -94,8 +94,8 @@ def pay(request: HttpRequest, order_id: int) -> HttpResponse:
         return _show(request, order, card_form=form, status=422)
     try:
         pay_order(order.id, form.cleaned_data["card"], customer=customer_of(request))
-    except NotPayable as error:
-        messages.error(request, str(error))
+    except (NotPayable, StranglerError) as error:
+        tell_refusal(request, error)
     else:
         tell_payment(request, _order(request, order.id).payment)
     return redirect("storefront:order", order.id)

@@ -6,14 +6,16 @@ import os
 import shutil
 from argparse import ArgumentParser
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from migrations_plan import api, pages
+from migrations_plan import api, pages, plan_registry
 from migrations_plan.errors import PlanError
-from migrations_plan.executor import Orders, Progress, Ran
 from migrations_plan.moves import Move
+from migrations_plan.plan import Plan
+from migrations_plan.runs import Orders, Progress, Ran
 from migrations_plan.state import Direction
 
 
@@ -71,7 +73,9 @@ class Command(BaseCommand):
         names = (options["service"],) if options["service"] else api.services()
         statuses = [api.status(name) for name in names]
         if options["service"]:
-            self._show(statuses[0].as_json(), pages.one(statuses[0], self.width))
+            coming = api.way_home(statuses[0])
+            document = statuses[0].as_json() | {"homecoming": [asdict(one) for one in coming]}
+            self._show(document, pages.one(statuses[0], self.width, coming))
         else:
             services = [status.as_json() for status in statuses]
             self._show({"services": services}, pages.overview(statuses, self.width))
@@ -80,7 +84,10 @@ class Command(BaseCommand):
         direction = Direction.BACKWARDS if options["rollback"] else Direction.FORWARDS
         target = options["to"] if options["rollback"] else self._target(options)
         found = api.plan_moves(options["service"], target, direction)
-        self._show(self._moves_json(options["service"], found), pages.moves(found, self.width))
+        coming = api.homecomings(options["service"], found)
+        plan = plan_registry.plan_of(options["service"])
+        document = self._moves_json(plan, found) | {"homecoming": [asdict(one) for one in coming]}
+        self._show(document, pages.moves(found, self.width, plan, coming))
 
     def _advance(self, options: dict[str, Any]) -> None:
         orders = Orders(
@@ -152,8 +159,13 @@ class Command(BaseCommand):
         return Orders(actor=options["actor"] or system_user(), reason=options["reason"])
 
     @staticmethod
-    def _moves_json(service: str, found: tuple[Move, ...]) -> dict[str, Any]:
-        return {"service": service, "moves": [move.as_json() for move in found]}
+    def _moves_json(plan: Plan, found: tuple[Move, ...]) -> dict[str, Any]:
+        end = plan.point_of_no_return
+        return {
+            "service": plan.service,
+            "moves": [move.as_json() for move in found],
+            "point_of_no_return": end.name if end else None,
+        }
 
 
 def system_user() -> str:

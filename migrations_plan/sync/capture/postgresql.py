@@ -1,5 +1,9 @@
 """Capture on PostgreSQL: one trigger a statement, over the table of all rows it changed (a third of the cost of rows').
 
+Each begins with the fence. It has to see ownership as it is after its own wait for the locks. Under READ COMMITTED a
+statement of its own does. Where a transaction has one snapshot from its start, FOR SHARE has PostgreSQL refuse a row
+that has changed since; elsewhere it would only add a contended write, since ownership changes under the lock alone.
+
 TRUNCATE fires triggers of its own. The root's looks before the rows are gone and marks each as deleted; a part's looks
 afterwards, when nobody can tell any more which parents lost one, and marks every root that there is.
 """
@@ -10,6 +14,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from migrations_plan.sync.aggregates import Aggregate, Part, Rows
+from migrations_plan.sync.capture.fence import OWNERSHIP, SQLSTATE, told
 from migrations_plan.sync.capture.triggers import (
     PREFIX,
     Health,
@@ -20,7 +25,7 @@ from migrations_plan.sync.capture.triggers import (
     key_expression,
     trigger_name,
 )
-from migrations_plan.sync.database import APPLYING
+from migrations_plan.sync.database import APPLYING, lock_space
 
 NEW, OLD = "strangler_new", "strangler_old"
 TABLES = {
@@ -31,9 +36,36 @@ TABLES = {
 """The transition tables that a trigger of each event gets."""
 
 FUNCTION = """
+DECLARE
+    wanted int[];
+    owned int;
+    refused record;
 BEGIN
     IF current_setting('{applying}', true) = '1' THEN
         RETURN NULL;
+    END IF;
+    SELECT array_agg(DISTINCT c.bucket ORDER BY c.bucket) INTO wanted FROM ({touched}) c;
+    IF wanted IS NULL THEN
+        RETURN NULL;
+    END IF;
+    PERFORM pg_advisory_xact_lock_shared({space}, b) FROM unnest(wanted) b;
+    IF current_setting('transaction_isolation') = 'read committed' THEN
+        SELECT count(*) INTO owned FROM {ownership} o
+        WHERE o.aggregate = '{group}' AND o.bucket = ANY(wanted) AND o.state = 'owner';
+    ELSE
+        SELECT count(*) INTO owned FROM (
+            SELECT 1 FROM {ownership} o WHERE o.aggregate = '{group}' AND o.bucket = ANY(wanted) AND o.state = 'owner'
+            ORDER BY o.bucket FOR SHARE
+        ) held;
+    END IF;
+    IF owned < cardinality(wanted) THEN
+        SELECT b.bucket, COALESCE(o.state, 'nobody') AS state INTO refused FROM unnest(wanted) b(bucket)
+        LEFT JOIN {ownership} o ON o.aggregate = '{group}' AND o.bucket = b.bucket
+        WHERE o.state IS DISTINCT FROM 'owner' ORDER BY b.bucket LIMIT 1;
+        RAISE EXCEPTION USING ERRCODE = '{sqlstate}', MESSAGE = format(
+            CASE refused.state WHEN 'frozen' THEN '{frozen}' WHEN 'replica' THEN '{replica}' ELSE '{nobody}' END,
+            refused.bucket
+        );
     END IF;
     INSERT INTO {mark} AS m (aggregate, key, bucket, gen, acked, deleted, changed_at, tries, reason)
     SELECT '{aggregate}', c.key, c.bucket, 1, 0, c.deleted, clock_timestamp(), 0, ''
@@ -61,16 +93,27 @@ class Writer:
             of_part = isinstance(rows, Part)
             for event, tables in TABLES.items():
                 changed = self._part_changes(rows, event) if isinstance(rows, Part) else self._root_changes(event)
-                yield self._trigger(rows, event, f"AFTER {event.upper()}", tables, changed)
+                touched = changed if isinstance(rows, Part) else self._root_touched(event)
+                yield self._trigger(rows, event, f"AFTER {event.upper()}", tables, changed, touched)
             when = "AFTER TRUNCATE" if of_part else "BEFORE TRUNCATE"
-            yield self._trigger(rows, "truncate", when, "", self._roots(deleted=not of_part))
+            every = self._roots(deleted=not of_part)
+            yield self._trigger(rows, "truncate", when, "", every, every)
 
-    def _trigger(self, rows: Rows, event: str, when: str, tables: str, changed: str) -> Trigger:
+    def _trigger(self, rows: Rows, event: str, when: str, tables: str, changed: str, touched: str) -> Trigger:
         name = trigger_name(self.aggregate, rows, event)
         table, quoted = f"{self.schema}.{self.quote(rows.table)}", self.quote(name)
         function = f"{self.schema}.{quoted}"
         body = FUNCTION.format(
-            applying=APPLYING, mark=f"{self.schema}.strangler_sync_mark", aggregate=self.aggregate.name, changed=changed
+            applying=APPLYING,
+            mark=f"{self.schema}.strangler_sync_mark",
+            aggregate=self.aggregate.name,
+            changed=changed,
+            touched=touched,
+            ownership=f"{self.schema}.{OWNERSHIP}",
+            group=self.aggregate.group,
+            space=lock_space(self.aggregate.group),
+            sqlstate=SQLSTATE,
+            **{state: told(self.aggregate.group, state, "%s") for state in ("frozen", "replica", "nobody")},
         )
         text = f"{when} {tables}{body}"
         made = Trigger(name=name, table=rows.table, create=(), drop=(), text=text)
@@ -101,6 +144,18 @@ class Writer:
         if self.aggregate.root.unsynced:
             new += f" LEFT JOIN {OLD} o ON n.{key} = o.{key} WHERE {self._differ(self.aggregate.root)}"
         return f"{new} UNION ALL {gone}"
+
+    def _root_touched(self, event: str) -> str:
+        """Return the selection of all buckets in question: a row that changes its owner leaves one and enters one."""
+        new, old = self._selected("n", NEW, deleted=False), self._selected("o", OLD, deleted=True)
+        if event != "update":
+            return new if event == "insert" else old
+        if self.aggregate.root.unsynced:
+            key = self.quote(column_name(self.aggregate.root, self.aggregate.root.key.attname))
+            differ = self._differ(self.aggregate.root)
+            new += f" LEFT JOIN {OLD} o ON n.{key} = o.{key} WHERE {differ}"
+            old += f" LEFT JOIN {NEW} n ON n.{key} = o.{key} WHERE {differ}"
+        return f"{new} UNION ALL {old}"
 
     def _part_changes(self, part: Part, event: str) -> str:
         parent, key = (self.quote(column_name(part, one)) for one in (part.parent, part.key.attname))

@@ -10,6 +10,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from migrations_plan.sync.aggregates import Aggregate, Part, Rows
+from migrations_plan.sync.capture.fence import OWNERSHIP, told
 from migrations_plan.sync.capture.triggers import (
     Health,
     Trigger,
@@ -27,6 +28,11 @@ MARK = """
     ON CONFLICT (aggregate, key) DO UPDATE SET gen = gen + 1, bucket = excluded.bucket, deleted = excluded.deleted,
         changed_at = excluded.changed_at, retry_at = NULL, tries = 0, reason = '';
 """
+FENCE = """
+    SELECT CASE (SELECT o.state FROM {ownership} o WHERE o.aggregate = '{group}' AND o.bucket = b.bucket)
+        WHEN 'owner' THEN NULL WHEN 'frozen' THEN RAISE(ABORT, '{frozen}') WHEN 'replica' THEN RAISE(ABORT, '{replica}')
+        ELSE RAISE(ABORT, '{nobody}') END FROM ({touched}) b;"""
+"""A message of RAISE is a constant on SQLite, so it cannot tell which bucket it was."""
 QUIET = "NOT EXISTS (SELECT 1 FROM strangler_sync_applying)"
 NOW = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
 
@@ -51,7 +57,7 @@ class Writer:
         new, old = self._marked("NEW", deleted=False), self._marked("OLD", deleted=True)
         yield self._trigger(rows, "insert", "AFTER INSERT", "", [new])
         yield self._trigger(rows, "delete", "AFTER DELETE", "", [old])
-        yield self._trigger(rows, "update", "AFTER UPDATE", self._really(rows), [new])
+        yield self._trigger(rows, "update", "AFTER UPDATE", self._really(rows), [new], fenced=[new, old])
         yield self._trigger(rows, "rekey", "AFTER UPDATE", f"OLD.{key} IS NOT NEW.{key}", [old])
         held = self._same_unique_values(rows)
         if held:
@@ -72,10 +78,13 @@ class Writer:
         replaced = self._marked_roots(f"{root} IN ({parents} AND r.{key} IS NOT OLD.{key})")
         yield self._trigger(part, "replace_by_update", "BEFORE UPDATE", "", [replaced])
 
-    def _trigger(self, rows: Rows, event: str, when: str, condition: str, marked: list[str]) -> Trigger:
+    def _trigger(
+        self, rows: Rows, event: str, when: str, condition: str, marked: list[str], fenced: list[str] | None = None
+    ) -> Trigger:
         name = self.quote(trigger_name(self.aggregate, rows, event))
         only = f"{QUIET} AND ({condition})" if condition else QUIET
-        body = "".join(MARK.format(selected=selected) for selected in marked)
+        body = "".join(self._fence(selected) for selected in fenced or marked)
+        body += "".join(MARK.format(selected=selected) for selected in marked)
         text = f"CREATE TRIGGER {name} {when} ON {self.quote(rows.table)} WHEN {only} BEGIN{body}END"
         drop = f"DROP TRIGGER IF EXISTS {name}"
         return Trigger(
@@ -85,6 +94,12 @@ class Writer:
             drop=(drop,),
             text=text,
         )
+
+    def _fence(self, selected: str) -> str:
+        """Return the statement that refuses the change if this side does not own all buckets of a selection."""
+        group = self.aggregate.group
+        texts = {state: told(group, state) for state in ("frozen", "replica", "nobody")}
+        return FENCE.format(ownership=OWNERSHIP, group=group, touched=selected, **texts)
 
     def _marked(self, row: str, *, deleted: bool) -> str:
         """Return the selection of the mark of the root's row that the trigger is about."""
@@ -97,7 +112,7 @@ class Writer:
     def _values(self, row: str, deleted: bool) -> str:
         key = key_expression("sqlite", self.aggregate.key_kind, f"{row}.{self.root_key}")
         bucket = bucket_expression("sqlite", self.aggregate, row, self.quote)
-        return f"'{self.aggregate.name}', {key}, {bucket}, 1, 0, {int(deleted)}, {NOW}, 0, ''"
+        return f"'{self.aggregate.name}', {key}, {bucket} AS bucket, 1, 0, {int(deleted)}, {NOW}, 0, ''"
 
     def _really(self, rows: Rows) -> str:
         """Return the condition that more than unsynced columns changed; empty where there are none."""

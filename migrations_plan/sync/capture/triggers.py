@@ -95,7 +95,7 @@ def bucket_expression(vendor: str, aggregate: Aggregate, row: str, quote: Callab
         return f"COALESCE({column}, {NO_OWNER})"
     kind = aggregate.partition_kind
     assert kind != "text"  # checked at start-up
-    return f"COALESCE({bucket_sql(vendor, aggregate.name, column, kind)}, {NO_OWNER})"
+    return f"COALESCE({bucket_sql(vendor, aggregate.group, column, kind)}, {NO_OWNER})"
 
 
 def key_expression(vendor: str, kind: KeyKind, column: str) -> str:

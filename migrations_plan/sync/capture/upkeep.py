@@ -6,7 +6,7 @@ from typing import Any
 from django.db import connections, transaction
 from django.db.models import F
 
-from migrations_plan.sync import backfill, ownership
+from migrations_plan.sync import backfill, ids, ownership
 from migrations_plan.sync.aggregates import Aggregate, declared
 from migrations_plan.sync.capture import install
 from migrations_plan.sync.capture.triggers import Health
@@ -26,6 +26,7 @@ def installed(aggregate: Aggregate) -> bool:
 def start(aggregate: Aggregate) -> tuple[str, ...]:
     """Install the triggers and write down who owns what; return the names of triggers that were put."""
     ownership.establish(aggregate)
+    ids.start(aggregate)
     if installed(aggregate):
         return mend(aggregate)
     put = install.put(aggregate)
@@ -47,6 +48,7 @@ def stop(aggregate: Aggregate) -> tuple[str, ...]:
 
 def mend(aggregate: Aggregate) -> tuple[str, ...]:
     """Put back triggers that are not as they have to be; if one was gone, mark everything: nobody saw what changed."""
+    ids.start(aggregate)
     found = install.status(aggregate)
     if not any(one.health in {Health.MISSING, Health.DISABLED} for one in found):
         return install.put(aggregate)

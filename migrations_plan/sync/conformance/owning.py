@@ -1,7 +1,7 @@
 """Who the side is to each bucket, and how that changes."""
 
 from migrations_plan.sync.conformance.outcomes import Check, require
-from migrations_plan.sync.conformance.subject import Subject, refused
+from migrations_plan.sync.conformance.subject import Subject, member, refused
 
 STATES = {"owner", "frozen", "replica"}
 
@@ -44,6 +44,29 @@ def change_and_back(subject: Subject) -> None:
     )
 
 
+def look_into_a_bucket(subject: Subject) -> None:
+    """A look tells state, epoch, what is marked and what is under way in the buckets asked for, and in no others."""
+    bucket = subject.sample.bucket
+    answer = subject.ask("ownership", {"look": [bucket]})
+    looked = member(answer, "looked", list)
+    require(len(looked) == 1, f"asked for bucket {bucket}, it looked into {looked}.")
+    found = looked[0]
+    standing = (found.get("state"), found.get("epoch"))
+    require(found.get("bucket") == bucket and standing == subject.standing(bucket), f"the look tells {found}.")
+    counts = all(isinstance(found.get(name), int) and found[name] >= 0 for name in ("waiting", "intents"))
+    require(counts, f"the look does not count what is marked and under way: {found}.")
+
+
+def fit_to_own(subject: Subject) -> None:
+    """The side says what keeps it from owning, and where the ids of its new rows come from."""
+    found = subject.ask("ownership", {"fitness": True})
+    found = member(found, "fitness", dict)
+    require(found.get("problems") == [], f"something keeps it from owning: {found.get('problems')}.")
+    for one in found.get("mints", ()):
+        whole = isinstance(one.get("part"), str) and isinstance(one.get("first"), int)
+        require(whole and isinstance(one.get("next"), int) and one["next"] >= one["first"], f"it mints {one}.")
+
+
 def change_of_no_bucket(subject: Subject) -> None:
     """A change of bucket 100: 400."""
     change = {
@@ -68,5 +91,7 @@ CHECKS: tuple[Check, ...] = (
     change_from_wrong_epoch,
     change_from_wrong_state,
     change_and_back,
+    look_into_a_bucket,
+    fit_to_own,
     change_of_no_bucket,
 )

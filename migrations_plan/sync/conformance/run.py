@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from migrations_plan.sync.conformance import access, applying, comparing, owning, sending
+from migrations_plan.sync.conformance import access, applying, comparing, owning, rehearsing, sending
 from migrations_plan.sync.conformance.caller import Caller
 from migrations_plan.sync.conformance.outcomes import Check, Failed, Finding, Skipped, Verdict
 from migrations_plan.sync.conformance.samples import Sample
@@ -12,6 +12,7 @@ from migrations_plan.sync.conformance.subject import Subject
 CHECKS: tuple[Check, ...] = (
     *access.CHECKS,
     *owning.CHECKS,
+    *rehearsing.CHECKS,
     *applying.CHECKS,
     *comparing.CHECKS,
     *sending.CHECKS,

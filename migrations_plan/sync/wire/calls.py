@@ -89,7 +89,8 @@ def _failure(response: requests.Response, content: bytes, name: str) -> PeerUnav
     status = response.status_code
     told = f"{name} answered {status}: {_reason(content)}"
     if status >= 500 or status in LATER:
-        return PeerUnavailable(told, retry_after=_retry_after(response.headers.get("Retry-After", "")))
+        retry_after = _retry_after(response.headers.get("Retry-After", ""))
+        return PeerUnavailable(told, retry_after=retry_after, busy=status == 503)
     if 300 <= status < 400:
         return PeerRefused(
             f"{told} It points to {response.headers.get('Location')!r}; give its URL without a redirect."

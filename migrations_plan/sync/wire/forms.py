@@ -11,27 +11,27 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from migrations_plan.sync.messages import (
+    LARGEST,
     Again,
     Boundary,
+    BucketLook,
     BucketState,
+    Change,
     Digest,
     Document,
+    Fitness,
     Held,
     Result,
     Sent,
-    State,
 )
 from migrations_plan.sync.wire import refusals
 
-LARGEST = 2**63 - 1
-"""What counts, here and in most databases, has 63 bits."""
 LARGEST_VERSION = 2**31 - 1
 LONGEST_KEY = 255
 
 Key = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_KEY)]
 Many = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 Bucket = Annotated[int, msgspec.Meta(ge=0, le=99)]
-Epoch = Annotated[int, msgspec.Meta(ge=0, le=LARGEST)]
 
 Form = TypeVar("Form")
 
@@ -41,15 +41,18 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class ChangesRequest(Request, frozen=True, kw_only=True):
-    """Ask for documents that have not been sent."""
+    """Ask for documents that have not been sent; or, with ``keys``, for these, whether they are marked or not."""
 
-    limit: Many
+    limit: Many = 1
+    buckets: tuple[Bucket, ...] = ()
+    keys: tuple[Key, ...] = ()
 
 
 class ApplyRequest(Request, frozen=True, kw_only=True):
-    """Ask to be made equal to these."""
+    """Ask to be made equal to these; with ``rehearsal``, to try it and leave everything as it was."""
 
     documents: tuple[Document, ...]
+    rehearsal: bool = False
 
 
 class ApplyAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,27 +91,12 @@ class CutAnswer(msgspec.Struct, frozen=True, kw_only=True):
     boundaries: tuple[Boundary, ...]
 
 
-class Standing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who a side is to a bucket, and since when."""
-
-    state: State
-    epoch: Epoch
-
-
-class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Swap who a side is to a bucket, if it still is what ``old`` says."""
-
-    bucket: Bucket
-    old: Standing = msgspec.field(name="from")
-    new: Standing = msgspec.field(name="to")
-    settle: bool = False
-    """Also count everything marked as sent: the side has learnt that it is the replica."""
-
-
 class OwnershipRequest(Request, frozen=True, kw_only=True):
-    """Ask who a side is, or change it."""
+    """Ask who a side is, or change it; ``look`` into some buckets more closely, and at its ``fitness``."""
 
     change: Change | None = None
+    look: tuple[Bucket, ...] = ()
+    fitness: bool = False
 
 
 class OwnershipAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -116,6 +104,8 @@ class OwnershipAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
 
     buckets: tuple[BucketState, ...]
     done: bool | None = None
+    looked: tuple[BucketLook, ...] = ()
+    fitness: Fitness | None = None
 
 
 class ChangesAnswer(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,30 +1,22 @@
 """The side that the wire serves: this program's own."""
 
-from typing import Protocol
+from contextlib import suppress
 
-from migrations_plan.sync import aggregates, ownership
+from migrations_plan.sync import backfill
+from migrations_plan.sync.aggregates import find
+from migrations_plan.sync.errors import NotTheOwner
 from migrations_plan.sync.local import LocalSide
-from migrations_plan.sync.messages import Side
-from migrations_plan.sync.wire.forms import Change
-
-
-class Served(Side, Protocol):
-    """A side that lets ownership be changed as well, which is no business of the relay's."""
-
-    def change(self, aggregate: str, change: Change) -> bool:
-        """Swap who this side is to a bucket, if it still is what the change says; return whether it was."""
-        ...
+from migrations_plan.sync.messages import Changes
 
 
 class Here(LocalSide):
-    """This program's own side, with its ownership."""
+    """This program's own side. It has no workers, so what is to be marked anew is marked while it is asked."""
 
-    def change(self, aggregate: str, change: Change) -> bool:
-        """Swap who this side is to a bucket."""
-        return ownership.change(
-            aggregates.find(aggregate),
-            change.bucket,
-            (change.old.state, change.old.epoch),
-            (change.new.state, change.new.epoch),
-            settle=change.settle,
-        )
+    def changes(self, aggregate: str, limit: int, buckets: tuple[int, ...] = ()) -> Changes:
+        """Return what has not reached the other side; before that, go on with a backfill that was begun."""
+        declared = find(aggregate)
+        row = backfill.standing(declared)
+        if row is not None and row.finished_at is None:
+            with suppress(NotTheOwner):  # then nothing here is the truth, and there is nothing to mark
+                backfill.work(declared)
+        return super().changes(aggregate, limit, buckets)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from migrations_plan.sync.conf import SyncSettings
-from migrations_plan.sync.messages import Boundary, Held
+from migrations_plan.sync.messages import Boundary, Held, Side
 from migrations_plan.sync.wire import batches, forms
 from migrations_plan.sync.wire.forms import (
     AckAnswer,
@@ -18,7 +18,6 @@ from migrations_plan.sync.wire.forms import (
     OwnershipAnswer,
     OwnershipRequest,
 )
-from migrations_plan.sync.wire.served import Served
 
 TOO_LARGE_SECONDS = 60.0
 """A document that no body can hold is tried again after this, then after twice this; the limit may be raised."""
@@ -28,7 +27,7 @@ TOO_LARGE_SECONDS = 60.0
 class Call:
     """One request, let in."""
 
-    side: Served
+    side: Side
     aggregate: str
     settings: SyncSettings
 
@@ -44,8 +43,11 @@ class Verb:
 
 
 def changes(call: Call, request: ChangesRequest) -> bytes:
-    """Answer documents that are due, as many as one body should hold."""
-    found = call.side.changes(call.aggregate, request.limit)
+    """Answer documents that are due, as many as one body should hold, or those that were asked for by name."""
+    if request.keys:
+        named = [forms.encode(one) for one in call.side.documents(call.aggregate, request.keys)]
+        return forms.encode_documents(named, waiting=0)
+    found = call.side.changes(call.aggregate, request.limit, request.buckets)
     most = call.settings.max_body_bytes - len(forms.encode_documents([], waiting=found.waiting))
     encoded = [(one, forms.encode(one)) for one in found.documents]
     held = tuple(
@@ -61,7 +63,9 @@ def changes(call: Call, request: ChangesRequest) -> bytes:
 
 
 def apply(call: Call, request: ApplyRequest) -> bytes:
-    """Apply the documents; answer what became of each."""
+    """Apply the documents, or only try to; answer what became of each."""
+    if request.rehearsal:
+        return forms.encode(ApplyAnswer(results=call.side.rehearse(call.aggregate, request.documents)))
     return forms.encode(ApplyAnswer(results=call.side.apply(call.aggregate, request.documents)))
 
 
@@ -83,8 +87,15 @@ def digest(call: Call, request: DigestRequest) -> bytes:
 
 def ownership(call: Call, request: OwnershipRequest) -> bytes:
     """Answer who this side is to each bucket, after the change that was asked for."""
-    done = None if request.change is None else call.side.change(call.aggregate, request.change)
-    return forms.encode(OwnershipAnswer(buckets=call.side.ownership(call.aggregate), done=done))
+    side, name = call.side, call.aggregate
+    return forms.encode(
+        OwnershipAnswer(
+            done=None if request.change is None else side.change(name, request.change),
+            buckets=side.ownership(name),
+            looked=side.look(name, request.look) if request.look else (),
+            fitness=side.fitness(name) if request.fitness else None,
+        )
+    )
 
 
 VERBS: Mapping[str, Verb] = {

@@ -10,9 +10,10 @@ from django.views.decorators.csrf import csrf_exempt
 
 from migrations_plan.sync.conf import SETTING, SyncSettings, conf
 from migrations_plan.sync.errors import Busy, NotTheOwner, SyncError, UnknownAggregate, UnknownBucket, Unloadable
+from migrations_plan.sync.messages import Side
 from migrations_plan.sync.wire import bodies, forms, refusals, tokens
 from migrations_plan.sync.wire.refusals import Refusal
-from migrations_plan.sync.wire.served import Here, Served
+from migrations_plan.sync.wire.served import Here
 from migrations_plan.sync.wire.turnstile import Turnstile
 from migrations_plan.sync.wire.verbs import VERBS, Call, Verb
 
@@ -38,7 +39,7 @@ def serve(request: HttpRequest, aggregate: str, verb: str) -> HttpResponse:
     return answered(request, aggregate, verb, Here())
 
 
-def answered(request: HttpRequest, aggregate: str, verb: str, side: Served) -> HttpResponse:
+def answered(request: HttpRequest, aggregate: str, verb: str, side: Side) -> HttpResponse:
     """Return what ``side`` answers, or why it does not."""
     settings = conf()
     try:
@@ -49,7 +50,7 @@ def answered(request: HttpRequest, aggregate: str, verb: str, side: Served) -> H
     return _response(request, 200, body)
 
 
-def _answer(request: HttpRequest, aggregate: str, verb: str, side: Served, settings: SyncSettings) -> bytes:
+def _answer(request: HttpRequest, aggregate: str, verb: str, side: Side, settings: SyncSettings) -> bytes:
     if request.method != "POST":
         raise Refusal(405, "method", f"{request.method} is not served: every verb is a POST.")
     if not settings.secret or not settings.audience:

@@ -92,10 +92,11 @@ def _table(found: Explanation, visitor: Visitor) -> str:
         ),
         ("flag", _flag(allowed)),
         ("percent", f"requested {allowed.requested} %, effective {allowed.effective} %: {allowed.why}"),
+        ("owner", _owner(found)),
         ("shadow", _shadow(found)),
         ("answer", f"{decision.side} [{decision.reason}]: {decision.detail}"),
     )
-    lines = (f"  {name:<9} {text}" for name, text in rows)
+    lines = (f"  {name:<9} {text}" for name, text in rows if text)
     return "\n".join((f"{found.method} {found.path} by {who}", *lines))
 
 
@@ -145,9 +146,26 @@ def _key(found: Explanation) -> str:
     return text
 
 
+_OWNERS = {
+    "legacy": "legacy, so that envelope and flag decide",
+    "extracted": "{service}, which overrides envelope and flag",
+    "none": "nobody: the bucket is changing hands",
+    "some": "legacy for some buckets, and {service} for others",
+}
+
+
+def _owner(found: Explanation) -> str:
+    """Say who owns the data, nothing where it cannot move."""
+    if found.limits.ownership is None:
+        return ""
+    return f"{_OWNERS[found.decision.owner].format(service=found.route.service)} ({found.limits.ownership})"
+
+
 def _shadow(found: Explanation) -> str:
     allowed = found.shadow_limits
-    where = f" to the store {allowed.shadow_store}" if allowed.compares_stores else ""
+    decision = found.decision
+    store = decision.shadow_store if decision.shadow else allowed.shadow_store
+    where = f" to the store {store}" if decision.compares_stores or allowed.compares_stores else ""
     return f"{'yes' if found.decision.shadow else 'no'} ({allowed.effective} % of reads are shadowed{where})"
 
 

@@ -1,4 +1,4 @@
-"""On its own store the service answers what it answers on the shared one, byte for byte, and writes nothing."""
+"""On its own store the service answers what it answers on the shared one, byte for byte."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +9,6 @@ from django.db import connections
 from extracted.orders.own_store import models as own
 from legacy_shop.orders.models import Order
 from legacy_shop.payments.models import PaymentAttempt
-from router.idempotency.models import IdempotencyKey
 from router.identity import Identity
 from tests.extracted import shop
 from tests.extracted.conftest import Service
@@ -50,12 +49,6 @@ def sides(history: dict[str, Any], own_process: Service) -> Sides:
     return Sides(own_process)
 
 
-def rows_of_the_service() -> list[Any]:
-    """Return everything that the service keeps."""
-    tables = (own.Order, own.Item, own.Attempt, IdempotencyKey)
-    return [row for model in tables for row in model._base_manager.using(ALIAS).order_by("pk").values_list()]
-
-
 @pytest.mark.parametrize("path", READS)
 def test_reads(sides: Sides, history: dict[str, Any], path: str) -> None:
     path = path.format(order=history["order"].pk, foreign=history["foreign"].pk)
@@ -87,25 +80,3 @@ def test_health(history: dict[str, Any], own_process: Service) -> None:
     ready = own_process.call("GET", "/health/ready/").json()
     vendor = connections[ALIAS].vendor
     assert ready == {"status": "ready", "service": "orders", "store": "own", "database": vendor}
-
-
-def test_writes_are_refused(history: dict[str, Any], own_process: Service) -> None:
-    """A key does not stick: where the write is carried out, the same key has to be free."""
-    ann, order, before = shop.identity(history["ann"]), history["order"].pk, rows_of_the_service()
-    wish = {"lines": [{"product": history["products"][0].pk, "quantity": 1}], "address": shop.HOME}
-    writes = (
-        ("POST", "/api/orders/", ann, wish),
-        ("POST", f"/api/orders/{order}/cancel/", ann, None),
-        ("PATCH", f"/api/orders/{order}/address/", ann, shop.HOME),
-        ("POST", f"/internal/orders/{order}/paid/", MONOLITH, {"paid_at": "2026-01-03T08:30:00Z"}),
-        ("POST", f"/internal/orders/{order}/expire/", MONOLITH, {"placed_before": "2027-01-03T08:30:00Z"}),
-    )
-    for method, path, who, body in writes:
-        for headers in ({}, {"Idempotency-Key": "k"}, {"Idempotency-Key": "k"}):
-            answer = own_process.call(method, path, who, body=body, headers=headers)
-            assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1"), (path, answer.text)
-            assert answer.json() == {
-                "code": "replica",
-                "detail": "This store is a replica: writes are still carried out on the shared store.",
-            }
-    assert rows_of_the_service() == before

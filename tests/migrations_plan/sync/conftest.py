@@ -1,12 +1,24 @@
 """Both sides in one process: the shop's database and the orders service's own."""
 
+from collections.abc import Iterator
+
 import pytest
 
-from migrations_plan.sync import operate, tasks
+from legacy_shop.orders.models import Order
+from migrations_plan.sync import aggregates, operate, tasks
 from migrations_plan.sync.capture import upkeep
 from migrations_plan.sync.local import LocalSide
+from migrations_plan.sync.models import Ownership
 from migrations_plan.sync.sides import Direction
-from tests.migrations_plan.sync.houses import LEGACY, OWN, as_extracted
+from tests.migrations_plan.sync.houses import LEGACY, OWN, as_extracted, attempt, order, settle
+from tests.migrations_plan.sync.verifying import customers_of_three_buckets
+
+
+@pytest.fixture(autouse=True)
+def declared() -> Iterator[None]:
+    """Let the shop's orders be the only aggregate; a test that needs more says so."""
+    with aggregates.replaced(LEGACY):
+        yield
 
 
 @pytest.fixture
@@ -30,3 +42,15 @@ def joined(both: Direction, monkeypatch: pytest.MonkeyPatch) -> Direction:
     for module in (tasks, operate):
         monkeypatch.setattr(module, "directions", lambda name: ways)
     return both
+
+
+@pytest.fixture
+def three(both: Direction) -> list[Order]:
+    """Have three orders with parts on both sides, backfilled; the one in the middle is for doing harm."""
+    Ownership.objects.filter(aggregate="orders").update(backfilled=True)
+    made = [order(owner, lines=2) for owner in customers_of_three_buckets()]
+    for one in made:
+        attempt(one)
+    Order.objects.update(note="changed once")
+    settle(both)
+    return made

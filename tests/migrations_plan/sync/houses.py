@@ -9,12 +9,13 @@ from decimal import Decimal
 from typing import Any
 
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.test import override_settings
 
 from legacy_shop.catalog.models import Category, Product
 from legacy_shop.orders.models import Order, OrderLine
 from legacy_shop.payments.models import PaymentAttempt
-from migrations_plan.sync import changes, relay
+from migrations_plan.sync import changes, database, relay
 from migrations_plan.sync.aggregates import Aggregate
 from migrations_plan.sync.documents import form_of
 from migrations_plan.sync.messages import Document, Outcome, State
@@ -32,6 +33,13 @@ __all__ = ["LEGACY", "OWN"]
 def as_extracted() -> Iterator[None]:
     """Be the service for the length of the block, as far as sync's settings say."""
     with override_settings(STRANGLER_SYNC={"SIDE": "extracted", "AUDIENCE": "orders", "SECRET": "s" * 32}):
+        yield
+
+
+@contextmanager
+def unseen(alias: str = "own") -> Iterator[None]:
+    """Write past the fence and past capture, as a restored backup or a broken disk would."""
+    with transaction.atomic(using=alias), database.capture_suppressed(alias):
         yield
 
 

@@ -20,7 +20,18 @@ from migrations_plan.sync import backfill, database
 from migrations_plan.sync.messages import Document, Sent
 from migrations_plan.sync.models import Applied, Backfill, Mark, Ownership, ParkedDocument
 from migrations_plan.sync.sides import Direction
-from tests.migrations_plan.sync.houses import LEGACY, OWN, contents, customer, line, marks, order, product, settle
+from tests.migrations_plan.sync.houses import (
+    LEGACY,
+    OWN,
+    contents,
+    customer,
+    line,
+    marks,
+    order,
+    product,
+    settle,
+    unseen,
+)
 from tests.own.rows import OwnOrder
 
 pytestmark = pytest.mark.django_db(databases=["default", "own"])
@@ -131,7 +142,8 @@ class SyncMachine(RuleBasedStateMachine):
         models: list[Any] = [Mark, Backfill]
         OrderLine.objects.all().delete()
         Order.objects.all().delete()
-        OwnOrder.objects.using("own").all().delete()
+        with unseen():
+            OwnOrder.objects.using("own").all().delete()
         for model in models:
             model.objects.all().delete()
         for model in (Applied, Mark, ParkedDocument):

@@ -10,7 +10,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from migrations_plan.sync import operate, pages
+from migrations_plan.sync import operate, owner_pages, owners, pages
+from migrations_plan.sync.conf import conf
 from migrations_plan.sync.errors import Busy, SyncError, UnknownAggregate
 
 REFUSED, USAGE = 1, 2
@@ -48,6 +49,9 @@ class Command(BaseCommand):
         repairing.add_argument("--keys", nargs="+", metavar="KEY", default=[], help="only these, found or not")
         add("waiting", "what waits for another try, and why")
         running = add("run", "relay both ways and backfill, until interrupted")
+        add("owners", "who owns which buckets, as both sides say")
+        resuming = add("resume", "end each change of hands that was begun and that nobody is at")
+        resuming.add_argument("--dry-run", action="store_true", help="say which buckets are in between and do nothing")
         running.add_argument("--once", action="store_true", help="until nothing is due")
         running.add_argument("--seconds", type=float, help="for so long")
 
@@ -68,15 +72,26 @@ class Command(BaseCommand):
     # --- looking ----------------------------------------------------------------------------------------------
     def _status(self, options: dict[str, Any]) -> None:
         names = (options["aggregate"],) if options["aggregate"] else operate.names()
-        found = [(operate.standing(name), operate.last_run(name)) for name in names]
-        data = [{**standing.as_json(), "verification": run.as_json() if run else None} for standing, run in found]
-        texts = [pages.standing(standing, run) for standing, run in found]
+        found = [(operate.standing(name), operate.last_run(name), _both_sides(name)) for name in names]
+        data = [
+            {
+                **standing.as_json(),
+                "verification": run.as_json() if run else None,
+                "both_sides": both.as_json() if both else None,
+            }
+            for standing, run, both in found
+        ]
+        texts = [pages.standing(*one) for one in found]
         self._show({"aggregates": data}, "\n\n".join(texts) or "No aggregate is declared here.")
 
     def _waiting(self, options: dict[str, Any]) -> None:
         found = operate.waiting(options["aggregate"])
         data = [{"key": w.key, "gen": w.gen, "where": w.where, "tries": w.tries, "reason": w.reason} for w in found]
         self._show({"waiting": data}, pages.waiting(found))
+
+    def _owners(self, options: dict[str, Any]) -> None:
+        found = owners.owners(options["aggregate"])
+        self._show(found.as_json(), owner_pages.owners(found))
 
     # --- changing ---------------------------------------------------------------------------------------------
     def _install(self, options: dict[str, Any]) -> None:
@@ -99,23 +114,33 @@ class Command(BaseCommand):
         name = options["aggregate"]
         if options["dry_run"]:
             total = operate.count(name)
-            self._show({"done": False, "total": total}, f"{total} {name} would be gone through and marked.")
+            self._show({"done": False, "total": total}, f"{total} {_named(name)} would be gone through and marked.")
             return
         operate.start_backfill(name, anew=options["anew"])
         done = operate.run_backfill(name, lambda done: self._progress(pages.marking(done)), pause)
         self._clear_line()
-        self._show({"done": True, "marked": done.marked}, f"{done.marked} {name} are marked; the relay sends them.")
+        marked = done.marked
+        self._show({"done": True, "marked": marked}, f"{marked} {_named(name)} are marked; the relay sends them.")
 
     def _repair(self, options: dict[str, Any]) -> None:
         name, dry = options["aggregate"], options["dry_run"]
         count = operate.repair(name, options["keys"], dry_run=dry)
         said = "would be sent again" if dry else "are marked to be sent again"
-        self._show({"done": not dry, "repaired": count}, f"{count} {name} {said}.")
+        self._show({"done": not dry, "repaired": count}, f"{count} {_named(name)} {said}.")
 
     def _retry(self, options: dict[str, Any]) -> None:
         name, dry = options["aggregate"], options["dry_run"]
         count = operate.retry(name, options["keys"], dry_run=dry)
         self._show({"done": not dry, "retried": count}, f"{count} {'would be' if dry else 'are'} tried at once.")
+
+    def _resume(self, options: dict[str, Any]) -> None:
+        name, dry = options["aggregate"], options["dry_run"]
+        found = owners.resume(name, dry_run=dry)
+        left = () if dry else owners.resume(name, dry_run=True)
+        text = owner_pages.between(name, found) if dry else owner_pages.resumed(name, found, left)
+        self._show({"done": not dry and not left, "buckets": list(found), "in_between": list(left)}, text)
+        if left:
+            raise CommandError(f"{text} `sync owners {name}` shows what both sides are to them.", returncode=REFUSED)
 
     def _verify(self, options: dict[str, Any]) -> None:
         name = options["aggregate"]
@@ -169,6 +194,18 @@ class Command(BaseCommand):
 
     def _show(self, document: dict[str, Any], text: str) -> None:
         self.stdout.write(json.dumps(document, indent=2) if self.json else text)
+
+
+def _named(name: str) -> str:
+    """Return what is worked on: the aggregate, and those that it leads."""
+    return " and ".join(one.name for one in operate.together(name))
+
+
+def _both_sides(name: str) -> owners.Owners | None:
+    """Return who owns what on both sides, once something has changed hands: until then nobody need be asked."""
+    standing = operate.standing(name)
+    moved = standing.between or standing.owners.get("replica")
+    return owners.owners(name) if moved and name in conf().peers else None
 
 
 def pause(seconds: float) -> None:

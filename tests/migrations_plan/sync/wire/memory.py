@@ -11,18 +11,20 @@ from migrations_plan.sync.errors import NotTheOwner, UnknownAggregate, Unloadabl
 from migrations_plan.sync.messages import (
     Again,
     Boundary,
+    BucketLook,
     BucketState,
+    Change,
     Changes,
     Digest,
     Document,
     Entry,
+    Fitness,
     Held,
     Outcome,
     Result,
     Sent,
     State,
 )
-from migrations_plan.sync.wire.forms import Change
 
 FIELDS = {"name", "amount"}
 
@@ -55,13 +57,14 @@ class MemorySide:
         return rule not in self.without
 
     # --- the five verbs ---------------------------------------------------------------------------------------
-    def changes(self, aggregate: str, limit: int) -> Changes:
+    def changes(self, aggregate: str, limit: int, buckets: tuple[int, ...] = ()) -> Changes:
         self._known(aggregate)
         sending = {State.OWNER, State.FROZEN} if self.kept("frozen sends") else {State.OWNER}
         if not self.kept("a replica sends nothing"):
             sending.add(State.REPLICA)
         marked = {key: mark for key, mark in self.marks.items() if mark.gen > mark.acked}
         due = [key for key, mark in marked.items() if self.owns[mark.bucket][0] in sending and mark.held != mark.gen]
+        due = [key for key in due if not buckets or marked[key].bucket in buckets]
         due = due[:limit] if self.kept("limit") else due
         waiting = len(marked) if self.kept("waiting counts what is held") else len(due)
         return Changes(documents=tuple(self._document(key) for key in due), waiting=waiting)
@@ -131,6 +134,39 @@ class MemorySide:
                     self.marks[key] = replace(mark, acked=mark.gen)
         return True
 
+    def look(self, aggregate: str, buckets: tuple[int, ...]) -> tuple[BucketLook, ...]:
+        self._known(aggregate)
+        wanted = buckets if self.kept("looks where it is asked to") else range(100)
+        return tuple(
+            BucketLook(bucket=n, state=self.owns[n][0], epoch=self.owns[n][1], waiting=self._waiting(n), intents=0)
+            for n in wanted
+        )
+
+    def _waiting(self, bucket: int) -> int:
+        return sum(mark.bucket == bucket and mark.gen > mark.acked for mark in self.marks.values())
+
+    def fitness(self, aggregate: str) -> Fitness:
+        self._known(aggregate)
+        return Fitness(problems=() if self.kept("fit to own") else ("A trigger is missing.",))
+
+    def documents(self, aggregate: str, keys: tuple[str, ...]) -> tuple[Document, ...]:
+        self._known(aggregate)
+        if not self.kept("documents by key"):
+            return ()
+        return tuple(self._document(key) for key in keys if key in self.rows)
+
+    def rehearse(self, aggregate: str, documents: tuple[Document, ...]) -> tuple[Result, ...]:
+        self._known(aggregate)
+        return tuple(self._rehearse(document) for document in documents)
+
+    def _rehearse(self, document: Document) -> Result:
+        outcome, reason = self._fits(document) if self.kept("rehearsals are judged") else (Outcome.APPLIED, "")
+        if self.owns[document.bucket][0] is State.OWNER and not self.kept("rehearsed at the owner"):
+            outcome, reason = Outcome.REFUSED_STATE, "It is the owner."
+        if not self.kept("rehearsals leave nothing"):
+            self._write(document)
+        return Result(key=document.key, gen=document.gen, outcome=outcome, reason=reason)
+
     # --- inside -----------------------------------------------------------------------------------------------
     def _known(self, aggregate: str) -> None:
         if aggregate != "things":
@@ -198,7 +234,7 @@ class MemorySide:
         self.marks[sent.key] = replace(mark, acked=acked if self.kept("ack counts") else 0)
 
     def _document(self, key: str) -> Document:
-        mark = self.marks[key]
+        mark = self.marks.get(key) or Mark(bucket=self.buckets.get(key, 0))
         return Document(
             key=key,
             bucket=mark.bucket,

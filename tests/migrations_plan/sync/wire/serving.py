@@ -10,7 +10,7 @@ from django.core.handlers.wsgi import WSGIRequest
 from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
 
 from migrations_plan.sync.conf import Peer
-from migrations_plan.sync.wire.served import Served
+from migrations_plan.sync.messages import Side
 from migrations_plan.sync.wire.views import answered
 
 SECRET = "a secret between the two sides, long enough for everybody"
@@ -42,7 +42,7 @@ class QuietHandler(WSGIRequestHandler):
 
 
 @contextmanager
-def served(side: Served) -> Iterator[tuple[Peer, list[Any]]]:
+def served(side: Side) -> Iterator[tuple[Peer, list[Any]]]:
     """Serve a side; the block gets the peer to call, and a list of the connections that were made."""
 
     def application(environ: dict[str, Any], start_response: Any) -> Any:

@@ -74,6 +74,12 @@ BROKEN = {
     "counted without detail": {"sum without entries"},
     "asked keys judged": {"digest of no key"},
     "strangers have no entry": {"digest of unknown key"},
+    "looks where it is asked to": {"look into a bucket"},
+    "fit to own": {"fit to own"},
+    "documents by key": {"documents by key"},
+    "rehearsals leave nothing": {"rehearsal leaves nothing"},
+    "rehearsed at the owner": {"rehearsal at the owner"},
+    "rehearsals are judged": {"rehearsal of what does not fit"},
 }
 """By rule taken out: the checks that have to fail, among others perhaps."""
 

@@ -38,6 +38,13 @@ FORMS: tuple[Any, ...] = (
     forms.OwnershipAnswer,
     forms.OwnershipRequest,
     forms.OwnershipAnswer,
+    forms.OwnershipRequest,
+    forms.OwnershipAnswer,
+    forms.OwnershipRequest,
+    forms.OwnershipAnswer,
+    forms.ChangesRequest,
+    forms.ChangesAnswer,
+    forms.ApplyRequest,
     list[Sample],
 )
 """Of the examples, in their order."""

@@ -1,6 +1,9 @@
 """The real orders service with a store of its own: it keeps the protocol, and the shop's orders reach it."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,17 +18,16 @@ from migrations_plan.sync.conf import Peer
 from migrations_plan.sync.conformance.__main__ import main
 from migrations_plan.sync.errors import PeerUnavailable
 from migrations_plan.sync.local import LocalSide
-from migrations_plan.sync.messages import Boundary, State
+from migrations_plan.sync.messages import Boundary, Change, Standing, State
 from migrations_plan.sync.models import Ownership
 from migrations_plan.sync.ownership import LOCK_SECONDS
 from migrations_plan.sync.sides import Direction
 from migrations_plan.sync.wire.client import RemoteSide
-from migrations_plan.sync.wire.forms import Change, Standing
 from tests.migrations_plan.sync.houses import LEGACY, OWN, as_extracted, customer
 from tests.migrations_plan.sync.wire.serving import SECRET
 from tests.own import ALIAS
 from tests.own.rows import OwnOrder, dump, make_orders
-from tests.processes import database_url, free_port, gunicorn, start_process
+from tests.processes import ROOT, database_url, free_port, gunicorn, start_process
 
 pytestmark = [
     pytest.mark.acceptance,
@@ -42,6 +44,8 @@ def service(transactional_db: None) -> Iterator[RemoteSide]:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     env = {"ORDERS_STORE": "own", "ORDERS_OWN_DATABASE_URL": database_url(ALIAS), "SYNC_SECRET_ORDERS": SECRET}
+    install = [sys.executable, "-m", "extracted.orders", "sync", "install", "orders.keys"]
+    subprocess.run(install, cwd=ROOT, env={**os.environ, "DJANGO_SETTINGS_MODULE": "extracted.orders.settings", **env}, check=True, timeout=60, capture_output=True)
     command = gunicorn("extracted.orders.wsgi", port, workers=1, threads=3)
     with start_process(command, env, f"{url}/health/ready/"):
         yield RemoteSide(Peer(url=f"{url}/strangler/sync/", secret=SECRET, audience="orders"), "extracted")

@@ -295,7 +295,7 @@ class Full(Listening):
             for n, size in enumerate(sizes)
         )
 
-    def changes(self, aggregate: str, limit: int) -> Changes:
+    def changes(self, aggregate: str, limit: int, buckets: tuple[int, ...] = ()) -> Changes:
         return Changes(documents=self.documents[:limit], waiting=77)
 
 

@@ -1,0 +1,56 @@
+"""Who owns the data of a service, bucket by bucket, as the router knows it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, TypeAlias
+
+BUCKETS = 100
+
+Holder: TypeAlias = Literal["legacy", "extracted", "none"]
+"""Who may write a bucket; ``none`` while it is changing hands."""
+
+
+@dataclass(frozen=True)
+class Ownership:
+    """The buckets that legacy does not own. What is not mentioned is legacy's."""
+
+    extracted: frozenset[int] = frozenset()
+    """Owned by the service."""
+    changing: frozenset[int] = frozenset()
+    """Owned by nobody for a moment."""
+
+    @classmethod
+    def of(cls, holders: Mapping[int, Holder]) -> "Ownership":
+        """Return the ownership that these buckets make up."""
+        return cls(
+            extracted=frozenset(bucket for bucket, holder in holders.items() if holder == "extracted"),
+            changing=frozenset(bucket for bucket, holder in holders.items() if holder == "none"),
+        )
+
+    def holder(self, bucket: int) -> Holder:
+        """Return who owns a bucket."""
+        if bucket in self.extracted:
+            return "extracted"
+        return "none" if bucket in self.changing else "legacy"
+
+    @cached_property
+    def wholly_legacy(self) -> bool:
+        """Whether nothing has left legacy, so that ownership plays no part."""
+        return not self.extracted and not self.changing
+
+    @cached_property
+    def wholly_extracted(self) -> bool:
+        """Whether everything has left legacy."""
+        return len(self.extracted) == BUCKETS
+
+    @cached_property
+    def away(self) -> tuple[int, ...]:
+        """The buckets that legacy may not write, in ascending order."""
+        return tuple(sorted(self.extracted | self.changing))
+
+    def __str__(self) -> str:
+        if self.wholly_legacy:
+            return "legacy owns all buckets"
+        moved = f"the service owns {len(self.extracted)} of {BUCKETS} buckets"
+        return f"{moved}, {len(self.changing)} are changing hands" if self.changing else moved

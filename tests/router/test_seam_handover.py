@@ -1,0 +1,184 @@
+"""Operations while data changes hands: by whoever owns it, once, and never by legacy for what the service owns."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group
+from django.db import DatabaseError, transaction
+
+from router import breaker, metrics, seam
+from router.handover import owners
+from router.holders import Holder
+from router.idempotency.claims import HEADER
+from router.idempotency.models import IdempotencyKey
+from router.testing import override_envelope, override_killed, override_ownership
+from tests.processes import free_port
+from tests.router.fenced import fenced, names, take_down
+from tests.router.seams import forgotten_afterwards
+from tests.router.test_handover import BUCKET, OWNER, fail, not_owner, point
+from tests.router.upstreams import Received, Recorder, recording_upstream
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def made(request: Received) -> tuple[int, dict[str, str], bytes]:
+    return 201, {"Content-Type": "application/json"}, json.dumps("service").encode()
+
+
+@pytest.fixture(autouse=True)
+def clean() -> Iterator[None]:
+    breaker.reset()
+    metrics.reset()
+    with forgotten_afterwards():
+        yield
+    breaker.reset()
+    metrics.reset()
+    take_down()
+
+
+@pytest.fixture
+def make() -> Any:
+    """Return an operation that makes a group and a note; a fence refuses groups and no notes."""
+
+    @seam.write("orders.make", key=lambda owner, name: owner, answer=lambda made: (201, made))
+    def make(owner: int, name: str) -> str:
+        Group.objects.create(name=f"note {name}")
+        if name != "swallowed":
+            Group.objects.create(name=name)
+            return "legacy"
+        try:
+            with transaction.atomic():
+                Group.objects.create(name=name)
+        except DatabaseError:
+            pass
+        return "legacy"
+
+    @make.remote
+    def _make(service: seam.Client, owner: int, name: str) -> str:
+        return service.post("/groups/", {"name": name}).json()
+
+    return make
+
+
+@pytest.fixture
+def peek() -> Any:
+    @seam.read("orders.peek", key=lambda owner: owner)
+    def peek(owner: int) -> str:
+        return "legacy"
+
+    @peek.remote
+    def _peek(service: seam.Client, owner: int) -> str:
+        return service.get("/groups/").json()
+
+    return peek
+
+
+@pytest.fixture
+def own(settings: Any) -> Iterator[Recorder]:
+    """Have a service with its own store only, and legacy in charge as far as the envelope goes."""
+    with recording_upstream() as recorder, override_envelope("orders"):
+        point(settings, shared=f"http://127.0.0.1:{free_port()}", own=recorder.url)
+        recorder.answer = made
+        yield recorder
+
+
+@pytest.fixture
+def owned(own: Recorder) -> Iterator[None]:
+    with override_ownership("orders", extracted=[BUCKET]):
+        yield
+
+
+def say(monkeypatch: pytest.MonkeyPatch, *holders: Holder) -> None:
+    left = list(holders)
+    monkeypatch.setattr(owners, "owner_now", lambda service, number: left.pop(0) if len(left) > 1 else left[0])
+
+
+class TestOwned:
+    def test_the_service_does_it_whatever_the_flags_say(self, make: Any, peek: Any, own: Recorder, owned: None) -> None:
+        assert (make(OWNER, "a"), peek(OWNER), names()) == ("service", "service", [])
+        assert make.decision(OWNER, "a").store == "own"
+
+    @pytest.mark.parametrize("key", [None, "k1"])
+    def test_legacy_never_does_it(self, make: Any, own: Recorder, owned: None, key: str | None) -> None:
+        own.answer = fail
+        with pytest.raises(seam.Unavailable) as told:
+            (make.once(key) if key else make)(OWNER, "a")
+        assert names() == []
+        assert told.value.key == own.received[0].values(HEADER)[0]
+        assert not IdempotencyKey.objects.exists()
+
+    def test_nor_what_was_never_sent(self, make: Any, owned: None, settings: Any) -> None:
+        point(settings, own=f"http://127.0.0.1:{free_port()}")
+        for _ in range(8):
+            with pytest.raises(seam.Unavailable):
+                make(OWNER, "a")
+        assert names() == []
+
+    def test_a_read_comes_from_the_copy(self, peek: Any, own: Recorder, owned: None) -> None:
+        own.answer = fail
+        assert peek(OWNER) == "legacy"
+
+    def test_under_the_kill_switch(self, make: Any, peek: Any, own: Recorder, owned: None) -> None:
+        with override_killed("orders.off"):
+            assert peek(OWNER) == "legacy"
+            with pytest.raises(seam.Unavailable, match="switched off"):
+                make(OWNER, "a")
+        assert (names(), own.received) == ([], [])
+
+    def test_something_has_moved(self, owned: None) -> None:
+        assert seam.moved("orders")
+
+
+class TestRefused:
+    @pytest.mark.parametrize("name", ["a", "swallowed"])
+    @pytest.mark.parametrize("key", [None, "k1"])
+    def test_by_legacy(self, make: Any, own: Recorder, monkeypatch: Any, name: str, key: str | None) -> None:
+        """All of it is rolled back, whatever the function made of the error, and the owner does it."""
+        say(monkeypatch, "extracted")
+        with fenced():
+            assert (make.once(key) if key else make)(OWNER, name) == "service"
+        assert (names(), len(own.received), IdempotencyKey.objects.count()) == ([], 1, 0)
+        assert key is None or own.received[0].values(HEADER) == [key]
+
+    @pytest.mark.parametrize("key", [None, "k1"])
+    def test_by_the_service(self, make: Any, own: Recorder, owned: None, monkeypatch: Any, key: str | None) -> None:
+        say(monkeypatch, "legacy")
+        own.answer = not_owner
+        assert (make.once(key) if key else make)(OWNER, "a") == "legacy"
+        assert (names(), len(own.received)) == (["a", "note a"], 1)
+
+    def test_by_the_fence_of_another_service(self, make: Any, own: Recorder, monkeypatch: Any) -> None:
+        say(monkeypatch, "extracted")
+        with fenced(aggregate="payments"), pytest.raises(seam.Unavailable, match="moved to another service"):
+            make(OWNER, "a")
+        assert (names(), own.received) == ([], [])
+
+    def test_a_read(self, peek: Any, own: Recorder, owned: None) -> None:
+        own.answer = not_owner
+        assert peek(OWNER) == "legacy"
+
+
+class TestHeld:
+    @pytest.fixture(autouse=True)
+    def changing(self, own: Recorder) -> Iterator[None]:
+        with override_ownership("orders", changing=[BUCKET]):
+            yield
+
+    def test_until_the_service_owns_it(self, make: Any, own: Recorder, monkeypatch: Any) -> None:
+        say(monkeypatch, "none", "none", "extracted")
+        assert (make(OWNER, "a"), len(own.received), names()) == ("service", 1, [])
+
+    def test_until_legacy_owns_it(self, make: Any, own: Recorder, monkeypatch: Any) -> None:
+        say(monkeypatch, "none", "legacy")
+        assert (make(OWNER, "a"), names()) == ("legacy", ["a", "note a"])
+
+    def test_until_its_deadline(self, make: Any, own: Recorder, monkeypatch: Any) -> None:
+        say(monkeypatch, "none")
+        with pytest.raises(seam.Unavailable, match="changing hands") as told:
+            make.once("k1")(OWNER, "a")
+        assert (told.value.key, names(), own.received) == ("k1", [], [])
+
+    def test_reads_go_on(self, peek: Any, own: Recorder) -> None:
+        assert (peek(OWNER), own.received) == ("legacy", [])
