@@ -45,7 +45,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--data", type=Path, metavar="FILE", help="a purchase history in the CDNOW format, also gzipped"
     )
     parser.add_argument("--no-traffic", action="store_true", help="start everything and send nothing")
-    parser.add_argument("--minutes", type=float, default=6.0, help="the run has failed after this long (default 6)")
+    parser.add_argument("--minutes", type=float, default=9.0, help="the run has failed after this long (default 9)")
     parser.add_argument("--seed", type=int, default=7, help="of the invented shop and of the customers' choices")
     parser.add_argument(
         "--port-base", type=int, default=DEFAULT_PORT_BASE, help=f"the shop's port (default {DEFAULT_PORT_BASE})"

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from demo.handover import come_home, cut_over, forward_for_good, killed_on_the_way
 from demo.operator import NO, YES
 from demo.records import now
 from demo.run import REACTION, READS, Run, enough
@@ -228,6 +229,14 @@ ACTS: Sequence[Act] = (
     Act(name="corruption", title="orders are corrupted by SQL in both homes, found and mended", play=corruption),
     Act(name="second shadow", title="reads are compared with the service's own store", play=second_shadow),
     Act(name="cut off", title="kill -9 of the service's own store, then of the worker", play=cut_off),
+    Act(name="cut-over", title="the service becomes the owner of 1, 10 and 50 % of the orders", play=cut_over),
+    Act(
+        name="killed",
+        title="kill -9 of whoever moves the rest, of the worker and of the service",
+        play=killed_on_the_way,
+    ),
+    Act(name="come home", title="all orders come home to the shop, with what the service wrote", play=come_home),
+    Act(name="for good", title="and go to the service again", play=forward_for_good),
     Act(name="two homes", title="customers sleep for a moment; both homes are compared row by row", play=two_homes),
     Act(name="home", title="everything goes back to the monolith for good", play=rollback),
 )

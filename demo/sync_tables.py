@@ -87,3 +87,19 @@ def summed_up(seconds: Sequence[float]) -> Delays:
     return Delays(
         samples=len(ordered), p50=percentile(ordered, 0.5), p99=percentile(ordered, 0.99), slowest=ordered[-1]
     )
+
+
+def ownership(connection: Connection) -> dict[str, int]:
+    """Return how many buckets of the orders this side owns, has frozen, replicates."""
+    rows = connection.execute(
+        "SELECT state, COUNT(*) AS count FROM strangler_sync_ownership WHERE aggregate = 'orders' GROUP BY state"
+    )
+    return {row["state"]: row["count"] for row in rows}
+
+
+def held(connection: Connection) -> list[int]:
+    """Return for how many milliseconds each change of hands kept a bucket from being written, in ascending order."""
+    rows = connection.execute(
+        "SELECT held_ms FROM strangler_sync_handover WHERE step = 'commit' AND held_ms IS NOT NULL ORDER BY held_ms"
+    )
+    return [row["held_ms"] for row in rows]

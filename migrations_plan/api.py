@@ -138,6 +138,13 @@ def plan_moves(service: str, to: str | None = None, direction: Direction = Direc
     return executor(service).plan_moves(direction, to)
 
 
+def direction_to(service: str, to: str | None) -> Direction:
+    """Return which way a step lies from where a service stands."""
+    mover = executor(service)
+    behind = to is not None and mover.plan.index(mover.plan.find(to).name) < mover.plan.index(mover.state().step)
+    return Direction.BACKWARDS if behind else Direction.FORWARDS
+
+
 def homecomings(service: str, moves: tuple[Move, ...]) -> tuple[Homecoming, ...]:
     """Return what moves backwards have to bring home, and what would be lost by it; run nothing."""
     return homecomings_of(moves, executor(service).measurements)

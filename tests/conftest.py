@@ -14,8 +14,9 @@ from django.db import connection, connections
 
 from migrations_plan.testing import let_history_be_flushed
 from router import metrics
-from tests import scratch
+from tests import examples, scratch
 from tests.flushing import flush_quickly
+from tests.measuring import Measuring
 from tests.sharing import Sharing, long_ones_first
 
 RABBITMQ = "amqp://guest:guest@127.0.0.1:5672//"
@@ -45,6 +46,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--database-matters", action="store_true", help="only tests that may come out differently on another database"
     )
+    parser.addoption("--measure-marked", action="store_true", help="measure the coverage of tests marked for it only")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Try so many examples; measure coverage in the processes that run tests, if only that of some tests is wanted."""
+    examples.load()
+    if config.getoption("measure_marked") and hasattr(config, "workerinput"):
+        config.pluginmanager.register(Measuring())
 
 
 @pytest.hookimpl(trylast=True)

@@ -9,6 +9,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 READY_SECONDS = 30.0
 STOP_SECONDS = 10.0
 POLL_SECONDS = 0.02
+UNTRACED = {"COVERAGE_PROCESS_CONFIG": ""}
+"""For processes that need not tell what they cover: those that are killed cannot, and tracing makes all slow."""
 
 
 class ProcessFailed(AssertionError):
@@ -149,6 +152,15 @@ def gunicorn(application: str, port: int, *, workers: int = 1, threads: int = 4)
     """Return the arguments that serve ``application`` on ``port`` of the loopback interface."""
     listen = ["--bind", f"127.0.0.1:{port}", "--workers", str(workers), "--threads", str(threads)]
     return [sys.executable, "-m", "gunicorn", application, *listen, "--no-control-socket", "--graceful-timeout", "2"]
+
+
+def celery_worker(application: str, *options: str) -> list[str]:
+    """Return the arguments that run a Celery worker of a name of its own.
+
+    At RabbitMQ, a worker has to wait until no other one of its name is there, in whichever test run.
+    """
+    named = ("--hostname", f"{uuid.uuid4().hex}@tests", "--without-gossip", "--without-mingle")
+    return [sys.executable, "-m", "celery", "-A", application, "worker", "--pool", "threads", *named, *options]
 
 
 def _wait_ready(running: RunningProcess, url: str, timeout: float) -> None:

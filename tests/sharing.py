@@ -6,10 +6,19 @@ from xdist.scheduler import LoadScopeScheduling
 TOGETHER = (
     "tests/acceptance/",
     "tests/oscar/",
-    "tests/demo/",
     "tests/elsewhere/test_uvicorn.py",
+    "tests/extracted/own_store/",
+    "tests/demo/",
+    "tests/extracted/",
 )
 """Folders and files whose tests share what takes seconds to make, those that take longest first."""
+LONG = (
+    "tests/test_packaging.py",
+    "tests/migrations_plan/test_concurrency.py",
+    "tests/migrations_plan/sync/events/test_brokers.py",
+    "tests/migrations_plan/sync/test_machine.py",
+)
+"""Files whose tests take seconds each, and share nothing."""
 
 
 class Sharing(LoadScopeScheduling):
@@ -24,4 +33,5 @@ class Sharing(LoadScopeScheduling):
 
 def long_ones_first(items: list[pytest.Item]) -> None:
     """Put what takes long before all others, so that no process waits for another at the end."""
-    items.sort(key=lambda item: next((n for n, each in enumerate(TOGETHER) if item.nodeid.startswith(each)), 99))
+    first = (*TOGETHER, *LONG)
+    items.sort(key=lambda item: next((n for n, each in enumerate(first) if item.nodeid.startswith(each)), len(first)))

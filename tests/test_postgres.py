@@ -1,8 +1,11 @@
 """Where the tests' PostgreSQL comes from."""
 
+import runpy
+from pathlib import Path
 from typing import Any
 
 import pytest
+from coverage import Coverage
 
 import tests.__main__
 from tests.postgres import OURS, from_wheel, is_local, unusable
@@ -57,6 +60,7 @@ def nowhere(monkeypatch: pytest.MonkeyPatch) -> str:
 def test_in_ci_a_missing_server_is_a_failure(nowhere: str, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     runs = Runs()
     monkeypatch.setattr(tests.__main__, "run", runs)
+    monkeypatch.setattr(tests.__main__, "hold_to_the_floor", lambda folder: 0)
     assert tests.__main__.main([]) == 0
     monkeypatch.setenv("CI", "1")
     assert tests.__main__.main([]) == 1
@@ -68,5 +72,26 @@ def test_in_ci_a_missing_server_is_a_failure(nowhere: str, monkeypatch: pytest.M
 def test_one_run_that_fails_is_enough(nowhere: str, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
     runs = Runs(failing)
     monkeypatch.setattr(tests.__main__, "run", runs)
+    monkeypatch.setattr(tests.__main__, "hold_to_the_floor", lambda folder: 0)
     assert tests.__main__.main([]) == 1
     assert len(runs.names) == 2
+
+
+@pytest.mark.parametrize("covered", [0, 2])
+def test_too_little_coverage_is_a_failure(nowhere: str, monkeypatch: pytest.MonkeyPatch, covered: int) -> None:
+    monkeypatch.setattr(tests.__main__, "run", Runs())
+    monkeypatch.setattr(tests.__main__, "hold_to_the_floor", lambda folder: covered)
+    assert tests.__main__.main([]) == covered
+
+
+@pytest.mark.parametrize(("lines", "enough"), [("pass", True), ("def never():\n" + "    y = 1\n" * 99, False)])
+def test_what_all_runs_cover_is_held_to_the_floor(tmp_path: Path, lines: str, enough: bool) -> None:
+    program, settings = tmp_path / "program.py", tmp_path / "rc"
+    program.write_text(f"x = 1\n{lines}\n")
+    settings.write_text("[run]\n")
+    for number in range(2):
+        measured = Coverage(data_file=tmp_path / f"coverage.{number}", config_file=settings, data_suffix=not number)
+        with measured.collect():
+            runpy.run_path(str(program))
+        measured.save()
+    assert (tests.__main__.hold_to_the_floor(tmp_path) == 0) is enough

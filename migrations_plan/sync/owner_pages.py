@@ -38,8 +38,8 @@ def resumed(aggregate: str, found: tuple[int, ...], left: tuple[int, ...]) -> st
     if not found and not left:
         return "No bucket was in between."
     if not left:
-        return f"{len(found)} buckets of {aggregate} were in between, and each has an owner now: {ranges(found)}."
-    return f"{len(left)} buckets of {aggregate} are still in between: {ranges(left)}."
+        return f"Buckets of {aggregate} that were in between and have an owner now: {ranges(found)}."
+    return f"Buckets of {aggregate} that are still in between: {ranges(left)}."
 
 
 def held(found: Held) -> str:

@@ -27,7 +27,7 @@ from migrations_plan.models import ServiceState
 from router.buckets import bucket
 from router.models import BreakerEvent, TrafficCount
 from tests import processes
-from tests.processes import RunningProcess, database_url, free_port, gunicorn, start_process, wait_until
+from tests.processes import UNTRACED, RunningProcess, database_url, free_port, gunicorn, start_process, wait_until
 
 FIRST_BYTE = 0.6
 """The router's deadline for the service in these tests, seconds."""
@@ -139,6 +139,7 @@ def running_house(
     with django_db_blocker.unblock():
         database = database_url()
     shared = {
+        **UNTRACED,
         "SHOP_DATABASE_URL": database,
         "ORDERS_DATABASE_URL": database,
         "DJANGO_SETTINGS_MODULE": "legacy_shop.settings",
@@ -251,16 +252,15 @@ def everywhere(holds: Callable[[], bool], *, timeout: float = 10.0) -> float:
 
     The result is on the monotonic clock.
     """
-    in_a_row = 0
     since = time.monotonic()
 
     def settled() -> bool:
-        nonlocal in_a_row, since
-        if holds():
-            in_a_row += 1
-        else:
-            in_a_row, since = 0, time.monotonic()
-        return in_a_row >= 30
+        nonlocal since
+        for _ in range(30):
+            if not holds():
+                since = time.monotonic()
+                return False
+        return True
 
     wait_until(settled, "every worker answers as expected", timeout)
     return since

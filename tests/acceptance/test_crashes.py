@@ -29,7 +29,7 @@ from tests.acceptance import books
 from tests.acceptance.conftest import Customer, House, envelope, everywhere, orders_noted
 from tests.acceptance.patience import LOST, answer_within
 from tests.acceptance.shoppers import Shopper
-from tests.processes import RunningProcess, start_process, wait_until
+from tests.processes import RunningProcess, celery_worker, start_process, wait_until
 
 pytestmark = pytest.mark.acceptance
 
@@ -345,11 +345,10 @@ def test_havoc(
 @contextmanager
 def worker(house: House, folder: Path, *, beat: bool = True, **env: str) -> Iterator[RunningProcess]:
     """Run the shop's Celery worker until the block ends."""
-    command = [sys.executable, "-m", "celery", "-A", "tests.acceptance.settler", "worker", "--pool", "threads"]
-    beating = ["--beat", "--schedule", str(folder / "schedule")] if beat else []
-    mingle = ["--without-mingle", "--without-gossip", "-c", "2"]
+    beating = ("--beat", "--schedule", str(folder / "schedule")) if beat else ()
+    command = celery_worker("tests.acceptance.settler", *beating, "--concurrency", "2")
     environment = {**house.programs["shop"].env, "SHOP_VAR": str(folder), "C_FORCE_ROOT": "1", **env}
-    with start_process([*command, *beating, *mingle], environment) as process:
+    with start_process(command, environment) as process:
         yield process
         process.kill()  # one that ends in peace takes five seconds over it
 

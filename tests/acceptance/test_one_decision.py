@@ -10,7 +10,7 @@ from django.core.management import call_command
 
 from tests.acceptance.conftest import Customer, House
 from tests.acceptance.decider import application
-from tests.processes import database_url, start_process
+from tests.processes import UNTRACED, database_url, start_process
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.any_database]
 
@@ -36,6 +36,7 @@ def test_middleware_celery_and_explain_agree(
         "WARNING",
     ]
     env = {
+        **UNTRACED,
         "DECIDER_FOLDER": str(tmp_path),
         "SHOP_DATABASE_URL": database_url(),
         "DJANGO_SETTINGS_MODULE": "legacy_shop.settings",

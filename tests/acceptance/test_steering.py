@@ -12,7 +12,7 @@ from waffle.models import Switch
 from router.models import Flag
 from tests.acceptance.conftest import STEERED_SECONDS, Customer, House, everywhere
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.any_database]
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import pytest
 
 from demo.homes import Home, SqliteHome
 from demo.site import ROOT
+from tests.processes import UNTRACED
 
 Manage = Callable[..., str]
 
@@ -34,7 +35,7 @@ def serve(url: str, *arguments: str, **settings: str) -> str:
 
 def run(command: tuple[str, ...], settings: Mapping[str, str]) -> str:
     """Run a command to its end; return what it printed."""
-    environment = {**os.environ, **settings}
+    environment = {**os.environ, **UNTRACED, **settings}
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=90, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -17,7 +17,7 @@ from demo import homes
 from demo.homes import Home, PostgresHome, SqliteHome, home_of, moment
 from demo.planting import plant
 from tests import scratch
-from tests.demo.conftest import Pair, fill, pair_of
+from tests.demo.conftest import Pair, enrich, fill, pair_of
 
 
 def last_order(pair: Pair) -> int:
@@ -142,10 +142,11 @@ def server_database(django_db_blocker: Any) -> Iterator[str]:
 @pytest.mark.postgres
 @pytest.mark.django_db
 def test_a_store_on_postgresql_is_compared_and_corrupted_as_well(
-    filled: Path, tmp_path: Path, server_database: str
+    small_shop: Path, tmp_path: Path, server_database: str
 ) -> None:
     assert homes.tables_of(server_database) == 0
-    shop = Path(shutil.copy(filled / "shop.sqlite3", tmp_path))
+    shop = Path(shutil.copy(small_shop, tmp_path))
+    enrich(shop)
     fill(shop, server_database, tmp_path)
     assert homes.tables_of(server_database) > 5
     pair = pair_of(shop, PostgresHome(server_database))

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from migrations_plan import plan_registry, syncing
+from migrations_plan import pages, plan_registry, syncing
 from migrations_plan.builders import monolith, separate, shared
 from migrations_plan.checks import check_plans
 from migrations_plan.operations import CheckUpstream, SetEnvelope
 from migrations_plan.plan import Phase, Plan, Step
 from migrations_plan.sync_gates import CaptureIntact
+from migrations_plan.sync_operations import MoveBuckets
 from router.registry import replaced
 from router.routes import Route, Visitor
 from tests.migrations_plan.fakes import Journal, OneWay
@@ -34,6 +35,10 @@ def plan(*steps: Step, service: str = "orders") -> Plan:
 
 def step(name: str, **values: object) -> Step:
     return replace(Step(name=name, title=name, operations=SET), **values)  # type: ignore[arg-type]
+
+
+def _cutover(*percentages: int) -> Plan:
+    return Plan(service="orders", phases=(monolith(), separate(aggregate="orders", cutover=percentages)))
 
 
 @pytest.mark.parametrize(
@@ -71,6 +76,21 @@ def step(name: str, **values: object) -> Step:
             Plan(service="orders", phases=(monolith(), separate(aggregate="oders"))),
             "E012",
             "names in separate.sync the aggregate 'oders', which nobody declares",
+        ),
+        (_cutover(50, 10, 100), "E014", "brings 50, 10, 100 % of 'orders' to the service"),
+        (_cutover(10, 10, 100), "E014", "brings 10, 10, 100 % of 'orders'"),
+        (_cutover(0, 100), "E014", "brings 0, 100 % of 'orders'"),
+        (_cutover(10, 50), "E014", "brings 10, 50 % of 'orders'"),
+        (
+            plan(step("go@1", operations=(MoveBuckets(aggregate="orders", percent=100, before=5), *SET))),
+            "E014",
+            "brings 100 % of 'orders' to the service, and home from others: 5 %",
+        ),
+        (plan(step("go@1", operations=(MoveBuckets(aggregate="oders", percent=100), *SET))), "E012", "'oders'"),
+        (
+            Plan(service="things", phases=(monolith(), separate(aggregate="orders"))),
+            "E015",
+            "moves 'orders', the owners of whose buckets are kept under 'orders'; the router looks under 'things'",
         ),
         (plan(step("go@1", gates=(CaptureIntact(aggregate="oders"),))), "E012", "names in go@1 the aggregate 'oders'"),
         (plan(step("go@1", operations=(Mute(name="x", lines=[]), *SET))), "E010", "an operation, Mute,"),
@@ -132,3 +152,19 @@ def test_a_right_plan_and_the_shop_as_it_is_have_nothing_wrong() -> None:
     standard = Plan(service="orders", phases=(monolith(), shared(), separate(aggregate="orders")))
     with plan_registry.replaced(standard), replaced(ROUTE):
         assert check_plans() == []
+
+
+def test_rows_that_are_their_own_partition_key_change_hands_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(syncing, "whole", lambda aggregate: True)
+    with plan_registry.replaced(_cutover(50, 100)), replaced(ROUTE):
+        assert [message.id for message in check_plans()] == ["migrations_plan.E016"]
+    with plan_registry.replaced(_cutover(100)), replaced(ROUTE):
+        assert check_plans() == []
+
+
+def test_a_point_of_no_return_is_named() -> None:
+    assert _cutover(100).point_of_no_return is None
+    assert pages.point_of_no_return(_cutover(100)) == "Every step of this plan can be undone."
+    gone = plan(step("go@1"), step("go@2", operations=(OneWay(name="drop", lines=[]), *SET)))
+    assert gone.point_of_no_return is gone.steps[2]
+    assert pages.point_of_no_return(gone).startswith("The point of no return is go@2: ")

@@ -7,10 +7,18 @@ from typing import Any
 import pytest
 
 from migrations_plan.builders import SeparateGates, monolith, separate, shared
-from migrations_plan.gates import Gate, GateResult, Outcome, Subject
+from migrations_plan.gates import Comparisons, Gate, GateResult, Outcome, ShadowMatchRate, Subject
 from migrations_plan.plan import Plan
-from migrations_plan.standing import BackfillProgress, SyncStanding, Verified, Way
-from migrations_plan.sync_gates import BackfillDone, CaptureIntact, SyncCaughtUp, SyncVerified
+from migrations_plan.standing import BackfillProgress, Homecoming, SyncStanding, Verified
+from migrations_plan.sync_gates import (
+    BackfillDone,
+    BucketsThere,
+    CaptureIntact,
+    NothingParked,
+    SyncBackCaughtUp,
+    SyncCaughtUp,
+    SyncVerified,
+)
 from tests.migrations_plan.fakes import IN_SYNC, NOW, FakeMeasurements
 
 PASS, FAIL, INCONCLUSIVE = Outcome.PASS, Outcome.FAIL, Outcome.INCONCLUSIVE
@@ -25,12 +33,15 @@ def measured(gate: Gate, standing: SyncStanding = IN_SYNC, verified: Verified | 
 
 
 def with_way(**values: Any) -> SyncStanding:
-    return replace(IN_SYNC, ways=(replace(OUT, **values), Way(name="extracted->legacy")))
+    return replace(IN_SYNC, ways=(replace(OUT, **values), IN_SYNC.ways[1]))
 
 
 CAPTURE = CaptureIntact(aggregate="orders")
 BACKFILL = BackfillDone(aggregate="orders")
 CAUGHT_UP = SyncCaughtUp(aggregate="orders", max_lag_seconds=2.0, min_samples=100)
+PARKED = NothingParked(aggregate="orders")
+THERE = BucketsThere(aggregate="orders", percent=10)
+TEN = replace(IN_SYNC, owners={"owner": 90, "replica": 10})
 
 STANDINGS: list[tuple[Gate, SyncStanding, Outcome, int, int, str]] = [
     (CAPTURE, IN_SYNC, PASS, 1, 1, "All triggers of orders are in place."),
@@ -71,6 +82,12 @@ STANDINGS: list[tuple[Gate, SyncStanding, Outcome, int, int, str]] = [
     (CAUGHT_UP, with_way(lag_samples=1, lag_p99=60.0), INCONCLUSIVE, 1, 100, "99 changes are missing."),
     (CAUGHT_UP, with_way(held=1), FAIL, 5_000, 100, "1 changes were not accepted; `sync waiting orders`"),
     (CAUGHT_UP, replace(IN_SYNC, parked=2), FAIL, 5_000, 100, "2 changes were not accepted"),
+    (PARKED, IN_SYNC, PASS, 0, 0, "Both sides have accepted everything."),
+    (PARKED, replace(IN_SYNC, parked=2), FAIL, 0, 0, "has not accepted 0 documents, legacy 2; `sync waiting orders`"),
+    (PARKED, with_way(held=3), FAIL, 0, 0, "has not accepted 3 documents, legacy 0"),
+    (THERE, TEN, PASS, 10, 10, "The service owns 10 of 10 buckets."),
+    (THERE, replace(IN_SYNC, owners={"owner": 91, "replica": 9}), FAIL, 9, 10, "The service owns 9 of 10 buckets."),
+    (THERE, replace(TEN, between=1), FAIL, 10, 10, "1 are in between; `sync resume orders` goes on with them."),
     (CAUGHT_UP, replace(IN_SYNC, ways=()), INCONCLUSIVE, 0, 100, "legacy->extracted"),
     (
         replace(CAUGHT_UP, min_samples=0),
@@ -96,6 +113,36 @@ def test_how_sync_stands(
 def test_what_cannot_be_known_is_inconclusive_and_told(gate: Gate) -> None:
     result = measured(gate, replace(IN_SYNC, problem="No aggregate 'orders' is declared here."))
     assert (result.outcome, result.detail) == (INCONCLUSIVE, "No aggregate 'orders' is declared here.")
+
+
+BACK = SyncBackCaughtUp(aggregate="orders", max_lag_seconds=2.0, min_samples=100, max_waiting=5)
+
+
+@pytest.mark.parametrize(
+    ("way", "coming", "outcome", "says"),
+    [
+        ({}, {}, PASS, "99 % of 5000 changes arrived within 0.20 s."),
+        ({}, {"waiting": 5}, PASS, "within 0.20 s"),
+        ({}, {"waiting": 6}, FAIL, "6 changes at the service have not come home; 5 are allowed."),
+        ({}, {"problems": ("It is down.",)}, FAIL, "It is down."),
+        ({"lag_p99": 3.0}, {}, FAIL, "within 3.00 s; 2 s are allowed."),
+        ({"lag_samples": 0, "lag_p99": None}, {}, INCONCLUSIVE, "100 changes are missing."),
+    ],
+)
+def test_the_way_back(way: dict[str, Any], coming: dict[str, Any], outcome: Outcome, says: str) -> None:
+    standing = replace(IN_SYNC, ways=(OUT, replace(IN_SYNC.ways[1], **way)))
+    numbers = FakeMeasurements(present=NOW, synced=standing, coming=Homecoming(aggregate="orders", **coming))
+    result = BACK.measure(SUBJECT, numbers)
+    assert (result.gate, result.outcome) == ("sync-back-caught-up", outcome)
+    assert says in result.detail
+
+
+def test_copies_back_are_compared_with_the_store_that_is_named() -> None:
+    numbers = FakeMeasurements(present=NOW, compared=Comparisons(compared=1_000, matched=1_000))
+    gate = ShadowMatchRate(min_samples=500, min_rate=0.99, store="shared")
+    result = gate.measure(replace(SUBJECT, shadow_store="own"), numbers)
+    assert (result.gate, result.outcome, numbers.asked_stores) == ("shadow-match-rate-shared", PASS, ["shared"])
+    assert gate.describe() == "at least 99.00% of 500 or more answers compared with the store shared match"
 
 
 VERIFIED = Verified(
@@ -162,6 +209,48 @@ PLAN = Plan(service="orders", phases=(monolith(), shared(), separate(aggregate="
                 "upstream-healthy-own",
             ],
         ),
+        (
+            "separate.cutover@10",
+            [
+                "buckets-there",
+                "capture-intact",
+                "sync-caught-up",
+                "sync-back-caught-up",
+                "nothing-parked",
+                "sync-verified",
+                "read-error-rate",
+                "write-error-rate",
+                "breaker-closed-own",
+                "upstream-healthy-own",
+            ],
+        ),
+        (
+            "separate.cutover@100",
+            [
+                "buckets-there",
+                "capture-intact",
+                "sync-back-caught-up",
+                "nothing-parked",
+                "sync-verified",
+                "read-error-rate",
+                "write-error-rate",
+                "breaker-closed-own",
+                "upstream-healthy-own",
+            ],
+        ),
+        (
+            "separate.bake",
+            [
+                "buckets-there",
+                "shadow-match-rate-shared",
+                "capture-intact",
+                "sync-back-caught-up",
+                "nothing-parked",
+                "sync-verified",
+                "breaker-closed-own",
+                "dwell-time",
+            ],
+        ),
     ],
 )
 def test_what_holds_each_step_back(step: str, gates: list[str]) -> None:
@@ -173,6 +262,13 @@ def test_the_proof_asked_for_is_the_projects() -> None:
     found = {gate.name: gate for gate in separate(aggregate="things", gates=gates).steps[0].gates}
     assert found["sync-caught-up"] == SyncCaughtUp(aggregate="things", max_lag_seconds=0.5, min_samples=7)
     assert found["sync-verified"] == SyncVerified(aggregate="things", min_compared=9, max_age=timedelta(minutes=1))
+
+
+@pytest.mark.parametrize(("percent", "out", "back"), [(1, 99, 1), (10, 90, 10), (50, 50, 50), (100, None, 100)])
+def test_changes_are_wanted_of_each_side_by_its_share(percent: int, out: int | None, back: int) -> None:
+    found = {gate.name: gate for gate in PLAN.find(f"separate.cutover@{percent}").gates}
+    assert getattr(found.get("sync-caught-up"), "min_samples", None) == out
+    assert getattr(found["sync-back-caught-up"], "min_samples", None) == back
 
 
 def test_the_second_store_is_asked_about_and_not_the_one_that_answers() -> None:

@@ -22,7 +22,7 @@ import pytest
 import requests
 
 from tests.oscar.backoffice import PASSWORD
-from tests.processes import ROOT, RunningProcess, free_port, gunicorn, start_process, wait_until
+from tests.processes import ROOT, UNTRACED, RunningProcess, free_port, gunicorn, start_process, wait_until
 
 pytestmark = pytest.mark.acceptance
 
@@ -159,6 +159,7 @@ def oscar(tmp_path: Path) -> Iterator[Oscar]:
     with scratch_database(tmp_path) as database:
         env = {
             **os.environ,
+            **UNTRACED,
             "DJANGO_SETTINGS_MODULE": "tests.oscar.project.settings",
             "OSCAR_DATABASE_URL": database,
             "OSCAR_VAR": str(tmp_path),

@@ -7,11 +7,12 @@ import uuid
 
 import pytest
 from django.db import connection
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from router.buckets import bucket, bucket_sql
 from router.exceptions import KeyUnusable, StranglerError
+from tests.examples import examples
 
 SERVICES = ("orders", "users", "payments", "a", "Ünïcode service", "x" * 200)
 BIG = 2**63 - 1
@@ -156,16 +157,13 @@ def uuid_literals(keys: list[uuid.UUID]) -> list[str]:
     return [f"'{key}'::uuid" if connection.vendor == "postgresql" else f"'{key.hex}'" for key in keys]
 
 
-IN_DATABASE = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
 @pytest.mark.django_db
 class TestSql:
     @pytest.mark.parametrize("service", SERVICES)
     def test_integers_at_the_edges(self, service: str) -> None:
         assert from_sql(service, "integer", integer_literals(list(EDGES))) == [bucket(service, key) for key in EDGES]
 
-    @IN_DATABASE
+    @examples(10)
     @given(keys=st.lists(st.integers(min_value=-BIG - 1, max_value=BIG), min_size=1, max_size=50))
     def test_any_integer(self, keys: list[int]) -> None:
         assert from_sql("orders", "integer", integer_literals(keys)) == [bucket("orders", key) for key in keys]
@@ -176,7 +174,7 @@ class TestSql:
 
         assert from_sql(service, "uuid", uuid_literals(edges)) == [bucket(service, key) for key in edges]
 
-    @IN_DATABASE
+    @examples(10)
     @given(keys=st.lists(st.uuids(), min_size=1, max_size=50))
     def test_any_uuid(self, keys: list[uuid.UUID]) -> None:
         assert from_sql("orders", "uuid", uuid_literals(keys)) == [bucket("orders", key) for key in keys]

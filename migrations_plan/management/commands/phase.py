@@ -81,8 +81,10 @@ class Command(BaseCommand):
             self._show({"services": services}, pages.overview(statuses, self.width))
 
     def _plan(self, options: dict[str, Any]) -> None:
-        direction = Direction.BACKWARDS if options["rollback"] else Direction.FORWARDS
-        target = options["to"] if options["rollback"] else self._target(options)
+        direction = api.direction_to(options["service"], options["to"])
+        if options["rollback"]:
+            direction = Direction.BACKWARDS
+        target = self._target(options) if direction is Direction.FORWARDS else options["to"]
         found = api.plan_moves(options["service"], target, direction)
         coming = api.homecomings(options["service"], found)
         plan = plan_registry.plan_of(options["service"])

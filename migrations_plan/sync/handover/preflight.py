@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from migrations_plan.sync import ids, verify
 from migrations_plan.sync.aggregates import Aggregate, members
+from migrations_plan.sync.buckets import BUCKETS
 from migrations_plan.sync.errors import SyncError
 from migrations_plan.sync.messages import Outcome, Side
 from migrations_plan.sync.models import Applied, Mark, ParkedDocument
@@ -103,7 +104,8 @@ def _way_back(asked: Asked) -> Check:
     """Rehearse documents of the replica at the owner: once ownership has changed, that is the way they go."""
     problems, rehearsed = [], 0
     for aggregate in _together(asked):
-        keys = last_keys(aggregate, asked.buckets)
+        # A single bucket may hold nothing yet; what others hold shows as well whether the way is open.
+        keys = last_keys(aggregate, asked.buckets) or last_keys(aggregate, range(BUCKETS))
         documents = asked.target.documents(aggregate.name, keys) if keys else ()
         for result in asked.source.rehearse(aggregate.name, documents) if documents else ():
             rehearsed += 1

@@ -17,6 +17,8 @@ from tests.extracted.test_orders_contract import READS, make_history
 from tests.own import ALIAS
 from tests.own.rows import carry
 
+pytestmark = pytest.mark.django_db(databases=["default", ALIAS])
+
 MONOLITH = Identity(subject="monolith", kind="service", staff=True)
 
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from extracted.orders.api.documents import order_document
@@ -22,6 +22,7 @@ from legacy_shop.payments.models import PaymentAttempt
 from migrations_plan.sync.checks import check_aggregates
 from migrations_plan.sync.documents import Form, canonical
 from migrations_plan.sync.errors import Unloadable
+from tests.examples import examples
 from tests.extracted import shop
 from tests.own.rows import LEGACY, OWN, carry, dump, make_orders, put
 
@@ -100,7 +101,7 @@ def forget() -> None:
     state=st.sampled_from(PaymentAttempt.State.values),
     from_book=st.booleans(),
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(20)
 def test_there_and_back_is_the_identity(
     people: dict[str, Any], order: Any, lines: Any, attempts: Any, state: str, from_book: bool
 ) -> None:

@@ -21,6 +21,19 @@ def declared() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def no_triggers_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Take the triggers away again after a test that commits; those of all others are rolled back."""
+    marker = request.node.get_closest_marker("django_db")
+    commits = marker.kwargs.get("transaction") if marker else False
+    if commits:
+        request.getfixturevalue("transactional_db")  # emptied after this
+    yield
+    for side in (LEGACY, OWN) if commits else ():
+        if side.alias in marker.kwargs.get("databases", ["default"]) and upkeep.installed(side):
+            upkeep.stop(side)
+
+
 @pytest.fixture
 def captured(db: None) -> None:
     """Install the triggers in the shop's database."""

@@ -9,9 +9,7 @@ from legacy_shop.orders.models import Order, OrderLine
 from legacy_shop.payments.models import PaymentAttempt
 from migrations_plan.sync.database import capture_suppressed
 from migrations_plan.sync.models import Applied, Mark
-from tests.migrations_plan.sync.houses import (
-    line,
-)
+from tests.migrations_plan.sync.houses import line, unseen
 from tests.own.models import Attempt, Item
 from tests.own.rows import OwnOrder
 
@@ -20,33 +18,40 @@ def own() -> Any:
     return OwnOrder.objects.using("own")
 
 
+@unseen()
 def replica_amount(of: Order) -> None:
     own().filter(pk=of.pk).update(total_minor=F("total_minor") + 1)
 
 
+@unseen()
 def replica_text_set_to_null(of: Order) -> None:
     own().filter(pk=of.pk).update(given_name=None)
 
 
+@unseen()
 def replica_part_amount(of: Order) -> None:
     Item.objects.using("own").filter(order_id=of.pk).update(amount_minor=1)
 
 
+@unseen()
 def replica_part_missing(of: Order) -> None:
     Item.objects.using("own").filter(order_id=of.pk).order_by("id")[0].delete()
 
 
+@unseen()
 def replica_part_extra(of: Order) -> None:
     item = Item.objects.using("own").filter(order_id=of.pk).order_by("id")[0]
-    item.pk = 2**41
+    item.pk = 2**50
     item.save(using="own", force_insert=True)
 
 
+@unseen()
 def replica_part_of_another(of: Order) -> None:
     another = own().exclude(pk=of.pk).order_by("id")[0]
     Item.objects.using("own").filter(order_id=of.pk).update(order_id=another.pk)
 
 
+@unseen()
 def replica_missing(of: Order) -> None:
     own().get(pk=of.pk).delete()
 
@@ -70,6 +75,7 @@ def replica_version_ahead(of: Order) -> None:
     Applied.objects.using("own").filter(key=str(of.pk)).update(gen=99)
 
 
+@unseen()
 def replica_unreadable(of: Order) -> None:
     Attempt.objects.using("own").filter(order_id=of.pk).update(state="strange")
 

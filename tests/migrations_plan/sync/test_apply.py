@@ -29,7 +29,7 @@ from tests.migrations_plan.sync.houses import (
 )
 from tests.own.rows import OwnOrder
 
-pytestmark = pytest.mark.django_db(databases=["default", "own"])
+pytestmark = [pytest.mark.measured, pytest.mark.django_db(databases=["default", "own"])]
 
 
 def changed(document: Document, **values: Any) -> Document:

@@ -16,7 +16,7 @@ from migrations_plan.sync.capture.triggers import Health
 from migrations_plan.sync.models import Applying, Capture, Mark, Ownership
 from tests.migrations_plan.sync.houses import LEGACY, attempt, customer, gen, line, marks, order, product, unsaved
 
-pytestmark = pytest.mark.usefixtures("captured")
+pytestmark = [pytest.mark.measured, pytest.mark.usefixtures("captured")]
 
 
 def sql(statement: str, *parameters: object) -> None:

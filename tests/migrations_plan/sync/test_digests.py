@@ -45,6 +45,7 @@ def made_by_form(aggregate: Aggregate) -> dict[str, str]:
     return {str(key): digest_of(data) for key, data in Form(aggregate).read_range(None, None).items()}
 
 
+@pytest.mark.measured
 class TestContents:
     """The fast way to the digest gives what the relay's documents have."""
 

@@ -22,7 +22,7 @@ from router.fences import NotOwner
 from tests.migrations_plan.sync.houses import LEGACY, OWN, attempt, become, customer, line, order, unsaved
 from tests.migrations_plan.sync.test_concurrency import Gate, in_thread
 
-pytestmark = pytest.mark.django_db(databases=["default", "own"])
+pytestmark = [pytest.mark.measured, pytest.mark.django_db(databases=["default", "own"])]
 
 
 def bucket_of(of: Order | User) -> int:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -20,6 +20,7 @@ from migrations_plan.sync import backfill, database
 from migrations_plan.sync.messages import Document, Sent
 from migrations_plan.sync.models import Applied, Backfill, Mark, Ownership, ParkedDocument
 from migrations_plan.sync.sides import Direction
+from tests.examples import examples
 from tests.migrations_plan.sync.houses import (
     LEGACY,
     OWN,
@@ -155,13 +156,4 @@ def test_everything_arrives(both: Direction) -> None:
     class Machine(SyncMachine):
         way = both
 
-    run_state_machine_as_test(
-        Machine,
-        settings=settings(
-            max_examples=40,
-            stateful_step_count=25,
-            deadline=None,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    run_state_machine_as_test(Machine, settings=settings(examples(15), stateful_step_count=25, database=None))

@@ -153,6 +153,8 @@ def test_however_hints_are_delivered_both_sides_become_equal(
         tasks.sweep()
         for hint in delivered(list(hints), dice):
             play(hint)
+        if number > 20 and operate.last_run("orders") is not None:
+            break
     assert contents(LEGACY) == contents(OWN)
     assert all(gen == acked for gen, acked in marks().values())
     found = operate.last_run("orders")

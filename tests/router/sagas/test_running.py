@@ -162,6 +162,15 @@ def test_a_slow_step_is_not_noted_by_who_has_lost_the_saga(shelf: Shelf) -> None
         log.advance(held, "confirm", None, last=True)
 
 
+def test_who_has_lost_it_after_the_point_leaves_the_rest_to_others(shelf: Shelf) -> None:
+    with running(shelf.place, key=KEY, data={}) as run:
+        with transaction.atomic():
+            run.cross()
+        overdue()
+        assert log.take(run.id) is not None
+    assert ([row.state for row in Saga.objects.all()], shelf.calls()) == (["committed"], ["reserve"])
+
+
 def test_a_lease_is_respected(shelf: Shelf) -> None:
     shelf.fails = {"confirm"}
     run = shelf.buy()

@@ -1,7 +1,6 @@
 """Real brokers, a real worker: what is published arrives once, also when workers are killed or nobody listened yet."""
 
 import json
-import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ from migrations_plan.sync.events.models import Delivery, HandlerRun, InboxEvent
 from migrations_plan.sync.events.topology import acks_queue_name, queue_name
 from tests.legacy_shop.samples import make_order
 from tests.migrations_plan.sync.events.conftest import tell
-from tests.processes import RunningProcess, database_url, free_port, start_process, wait_until
+from tests.processes import UNTRACED, RunningProcess, celery_worker, database_url, free_port, start_process, wait_until
 
 
 @pytest.fixture
@@ -39,6 +38,7 @@ class Shop:
         self.name = name
         self.folder = folder
         self.env = {
+            **UNTRACED,
             "DJANGO_SETTINGS_MODULE": "tests.migrations_plan.sync.events.worker_settings",
             "SHOP_DATABASE_URL": database_url(),
             "CELERY_BROKER_URL": url,
@@ -48,9 +48,9 @@ class Shop:
 
     @contextmanager
     def worker(self) -> Iterator[RunningProcess]:
-        celery = [sys.executable, "-m", "celery", "-A", "legacy_shop.celery", "worker", "--beat"]
-        schedule = ["--schedule", str(self.folder / "beat"), "--pool", "threads", "--concurrency", "2"]
-        with start_process([*celery, *schedule, "--without-gossip", "--without-mingle"], self.env) as process:
+        beat = ("--beat", "--schedule", str(self.folder / "beat"))
+        command = celery_worker("legacy_shop.celery", *beat, "--concurrency", "2")
+        with start_process(command, self.env) as process:
             yield process
             process.kill()  # one that ends in peace takes five seconds over it
 
@@ -83,7 +83,11 @@ def everything_done(orders: int) -> bool:
 
 
 def check(shop: Shop, process: RunningProcess, orders: int) -> None:
-    wait_until(lambda: everything_done(orders), f"{orders} orders are told of", 30)
+    def done() -> bool:
+        assert process.process.poll() is None, process.output()
+        return everything_done(orders)
+
+    wait_until(done, f"{orders} orders are told of", 60)
     assert LoyaltyBooking.objects.count() == orders, process.output()
     assert len(list((shop.folder / "mail").glob("*.eml"))) == 2 * orders
     assert InboxEvent.objects.filter(state="released", consumer=shop.name).count() == 2 * orders

@@ -9,13 +9,14 @@ import pytest
 from django.contrib.auth.models import Group
 from django.db import connection
 from django.utils import timezone
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
 from migrations_plan.sync.events import inbox, outbox, tasks
 from migrations_plan.sync.events.models import Cursor, Delivery, HandlerRun, InboxEvent
 from migrations_plan.sync.events.runs import work
+from tests.examples import examples
 from tests.migrations_plan.sync.events.conftest import World, bring, messages, tell
 
 pytestmark = pytest.mark.django_db
@@ -220,7 +221,7 @@ class TestAnyOrder(TestCase):
     """Any deliveries that leave none out come to the same."""
 
     @given(deliveries=st.lists(st.integers(0, 4), min_size=1, max_size=15), data=st.data())
-    @settings(max_examples=25, deadline=None)
+    @examples(10)
     def test_any_order_and_number_of_deliveries(self, deliveries: list[int], data: Any) -> None:
         tell(*range(5), key=data.draw(st.integers()))
         brought = messages()[-5:]

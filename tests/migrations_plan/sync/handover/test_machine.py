@@ -4,7 +4,7 @@ from contextlib import suppress
 
 import pytest
 from django.db import transaction
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule, run_state_machine_as_test
 
@@ -15,6 +15,7 @@ from migrations_plan.sync.messages import Again, Change, Document, Sent
 from migrations_plan.sync.models import Applied, Goal, Handover, Lease, Mark, Ownership, ParkedDocument
 from migrations_plan.sync.sides import Direction
 from router.fences import NotOwner
+from tests.examples import examples
 from tests.migrations_plan.sync.handover import hands
 from tests.migrations_plan.sync.handover.hands import OTHER, QUICK, Life, Sides, dying, mortal, owner_of, states
 from tests.migrations_plan.sync.houses import LEGACY, OWN, contents, customer, unseen
@@ -170,13 +171,4 @@ def test_nothing_acknowledged_is_lost(both: Direction) -> None:
     class Machine(HandoverMachine):
         sides = hands.sides_of(both)
 
-    run_state_machine_as_test(
-        Machine,
-        settings=settings(
-            max_examples=20,
-            stateful_step_count=25,
-            deadline=None,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    run_state_machine_as_test(Machine, settings=settings(examples(12), stateful_step_count=25, database=None))

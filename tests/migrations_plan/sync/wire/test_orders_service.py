@@ -45,7 +45,14 @@ def service(transactional_db: None) -> Iterator[RemoteSide]:
     url = f"http://127.0.0.1:{port}"
     env = {"ORDERS_STORE": "own", "ORDERS_OWN_DATABASE_URL": database_url(ALIAS), "SYNC_SECRET_ORDERS": SECRET}
     install = [sys.executable, "-m", "extracted.orders", "sync", "install", "orders.keys"]
-    subprocess.run(install, cwd=ROOT, env={**os.environ, "DJANGO_SETTINGS_MODULE": "extracted.orders.settings", **env}, check=True, timeout=60, capture_output=True)
+    subprocess.run(
+        install,
+        cwd=ROOT,
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "extracted.orders.settings", **env},
+        check=True,
+        timeout=60,
+        capture_output=True,
+    )
     command = gunicorn("extracted.orders.wsgi", port, workers=1, threads=3)
     with start_process(command, env, f"{url}/health/ready/"):
         yield RemoteSide(Peer(url=f"{url}/strangler/sync/", secret=SECRET, audience="orders"), "extracted")

@@ -1,6 +1,6 @@
 """The steps in which ownership changes hands, there and back: both sides in one process, every refusal tried."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
@@ -13,107 +13,24 @@ from django.db import transaction
 from django.utils import timezone
 
 from legacy_shop.orders.models import Order
-from migrations_plan import owning, plan_registry, syncing
-from migrations_plan.builders import monolith, separate, shared
+from migrations_plan import owning, syncing
 from migrations_plan.errors import NotReady, OperationFailed, Paused, StateChanged, WouldLoseData
 from migrations_plan.executor import Executor
-from migrations_plan.measurements import RouterMeasurements
-from migrations_plan.models import HistoryEntry
-from migrations_plan.plan import Plan
 from migrations_plan.runs import Orders, Progress
-from migrations_plan.standing import SyncStanding
 from migrations_plan.state import Direction
-from migrations_plan.sync import aggregates, backfill, intents, leases, operate, ownership
+from migrations_plan.sync import intents, leases, operate
 from migrations_plan.sync.errors import PeerUnavailable
 from migrations_plan.sync.handover import moving
 from migrations_plan.sync.messages import Fitness, Mint
 from migrations_plan.sync.models import Mark, ParkedDocument, Verification
-from migrations_plan.sync.sides import Direction as Way
 from migrations_plan.testing import stand_at
 from router.fences import NotOwner
-from tests.migrations_plan.fakes import ALICE, IN_SYNC, FakeMeasurements, executor, plenty
-from tests.migrations_plan.sync.houses import LEGACY, OWN, contents, order
+from tests.migrations_plan.fakes import ALICE, executor
+from tests.migrations_plan.sync.cutover.hands import PLAN, Away, Changed, killed_at, last_lines, owned
+from tests.migrations_plan.sync.houses import LEGACY, OWN, contents
 from tests.own.rows import OwnOrder
 
 pytestmark = pytest.mark.django_db(databases=["default", "own"])
-PLAN = Plan(service="orders", phases=(monolith(), shared(), separate(aggregate="orders", cutover=(1, 3, 100))))
-
-
-class Real(FakeMeasurements):
-    """Numbers with which every gate passes; who owns what, and what may move, is asked."""
-
-    def sync(self, aggregate: str) -> SyncStanding:
-        found = RouterMeasurements().sync(aggregate)
-        return replace(IN_SYNC, owners=found.owners, between=found.between)
-
-    def ready_to_move(self, *args: Any, **kwargs: Any) -> Any:
-        return RouterMeasurements().ready_to_move(*args, **kwargs)
-
-    def homecoming(self, *args: Any, **kwargs: Any) -> Any:
-        return RouterMeasurements().homecoming(*args, **kwargs)
-
-
-@pytest.fixture(autouse=True)
-def registered() -> Iterator[None]:
-    """Let this be the plan of orders, and the shop's the only aggregate."""
-    with plan_registry.replaced(PLAN), aggregates.replaced(LEGACY):
-        yield
-
-
-@pytest.fixture
-def sides(joined: Way, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Let both sides be in this process, with orders that were sent and compared; the plan is at separate.shadow."""
-    found: dict[str, Any] = {"legacy": joined.source, "extracted": joined.target}
-    monkeypatch.setattr(moving, "both_sides", lambda name: found)
-    for _ in range(12):
-        order(lines=1)
-    backfill.start(LEGACY)
-    backfill.run(LEGACY, progress=lambda done: None, wait=lambda seconds: None)
-    while not operate.run_once("orders").idle:
-        pass
-    assert operate.run_verification("orders", lambda text: None).clean
-    stand_at("orders", "separate.shadow")
-    return found
-
-
-@pytest.fixture
-def said() -> list[Progress]:
-    """Return what was said on the way."""
-    return []
-
-
-@pytest.fixture
-def mover(sides: Any, said: list[Progress]) -> Executor:
-    """Return what moves orders, with gates that pass."""
-    return executor(PLAN, Real(**vars(plenty())), progress=said.append, lease=timedelta(minutes=10))
-
-
-def owned() -> dict[str, int]:
-    """Return how many buckets each side owns."""
-    states = {side.alias: [one.state.value for one in ownership.states(side)] for side in (LEGACY, OWN)}
-    return {alias: found.count("owner") for alias, found in states.items()}
-
-
-def last_lines(kind: str) -> list[str]:
-    """Return the details of history's lines of a kind, newest first."""
-    return list(HistoryEntry.objects.filter(kind=kind).values_list("detail", flat=True))
-
-
-class Away:
-    """A side that does not answer."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise PeerUnavailable("http://127.0.0.1:8103/strangler/sync/ does not answer: connection refused.")
-
-
-class Changed:
-    """A side of which some answers are others."""
-
-    def __init__(self, side: Any, **answers: Any) -> None:
-        self._side, self._answers = side, answers
-
-    def __getattr__(self, name: str) -> Any:
-        return self._answers.get(name, getattr(self._side, name))
 
 
 class TestThereAndBack:
@@ -187,16 +104,6 @@ class TestThereAndBack:
             mover.advance(None, ALICE)
         mover.rollback(None, ALICE)
         assert owned()["own"] == 3
-
-
-def killed_at(text: str) -> Callable[[Progress], None]:
-    """Return what kills a command that says this."""
-
-    def say(progress: Progress) -> None:
-        if progress.text.strip() == text:
-            raise KeyboardInterrupt
-
-    return say
 
 
 def never_verified(sides: Any) -> None:

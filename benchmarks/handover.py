@@ -1,0 +1,242 @@
+"""What a change of hands costs on PostgreSQL, in one run: ``python -m benchmarks.handover [ORDERS]``.
+
+Eight writers with transactions of 30 ms write in one bucket while it goes to the service, and eight in the others.
+Needs a PostgreSQL whose user may create databases, as ``benchmarks.sync`` does.
+"""
+
+import itertools
+import os
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import django
+import psycopg
+
+from benchmarks.sync import FILL, ORDERS, PARTS, databases, execute, run, service, timed
+
+PORT = "8194"
+WRITERS, TRANSACTION_SECONDS = 8, 0.03
+FLIPS, COMMITS, ROUNDS = 30, 300, 5
+SIZE = 300_000
+
+_numbers = itertools.count(1)
+
+
+def main(arguments: list[str]) -> None:
+    """Print the tables."""
+    size = int(arguments[0]) if arguments else SIZE
+    with databases() as (shop, own), tempfile.TemporaryDirectory(prefix="strangler-bench-") as folder:
+        os.environ.update(
+            {
+                "SHOP_VAR": folder,
+                "SHOP_DATABASE_URL": shop,
+                "ORDERS_STORE": "own",
+                "ORDERS_OWN_DATABASE_URL": own,
+                "ORDERS_OWN_URL": f"http://127.0.0.1:{PORT}",
+                "ORDERS_LOG_LEVEL": "WARNING",
+                "SHOP_LOG_LEVEL": "ERROR",
+                "DJANGO_SETTINGS_MODULE": "legacy_shop.settings",
+            }
+        )
+        run("manage.py", "migrate", "-v", "0")
+        run("-m", "extracted.orders", "migrate", "-v", "0")
+        django.setup()
+        for statement in FILL:
+            execute(statement)
+        fence()
+        with service(PORT):
+            filled(5_000)
+            hold(shop, own)
+            filled(size)
+            whole(size)
+
+
+def fence() -> None:
+    """Print what the fence costs a write that is captured anyhow."""
+    from migrations_plan.sync import operate
+
+    operate.install("orders")
+    found: dict[str, list[float]] = {"with": [], "without": []}
+    whole_text = _functions()
+    for _ in range(ROUNDS):
+        for name, times in found.items():
+            for text in whole_text:
+                execute(text if name == "with" else _unfenced(text))
+            times.append(timed(_one_by_one))
+    for text in whole_text:
+        execute(text)
+    ratio = statistics.median(found["without"]) / statistics.median(found["with"])
+    print("\nThe fence")
+    print(f"  {COMMITS} commits of one row, with the fence as a share of without{ratio:13.2f}")
+
+
+def _functions() -> list[str]:
+    """Return the statements that make the functions of the triggers on orders."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_get_functiondef(p.oid) FROM pg_proc p "
+            "WHERE p.proname LIKE 'strangler_capture_orders_orders_order_%'"
+        )
+        return [row[0] for row in cursor.fetchall()]
+
+
+def _unfenced(text: str) -> str:
+    """Return the function without the part that locks and looks."""
+    begin, end = text.index("    SELECT array_agg(DISTINCT"), text.index("    INSERT INTO")
+    return text[:begin] + text[end:]
+
+
+def _one_by_one() -> None:
+    for _ in range(COMMITS):
+        execute(ORDERS, f"f{next(_numbers)}-", 1)
+
+
+def filled(size: int) -> None:
+    """Have this many orders on both sides."""
+    from migrations_plan.sync import operate
+
+    execute("DELETE FROM payments_paymentattempt")
+    execute("DELETE FROM orders_orderline")
+    execute("DELETE FROM orders_order")
+    execute(ORDERS, f"s{size}-", size)
+    for statement in PARTS:
+        execute(statement)
+    execute("ANALYZE")
+    for name in operate.names():
+        operate.install(name)
+        operate.start_backfill(name, anew=True)
+        operate.run_backfill(name, lambda done: None, lambda seconds, name=name: operate.relay_once(name))  # type: ignore[misc]
+        while any(report.sent for report in operate.relay_once(name)):
+            pass
+
+
+@dataclass
+class Load:
+    """Writers in some buckets: when each of their writes was done, and which were refused."""
+
+    done: list[float] = field(default_factory=list)
+    refused: int = 0
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def between(self, start: float, end: float) -> float:
+        """Return how many writes a second were done in a time."""
+        return sum(start <= one < end for one in self.done) / (end - start)
+
+    def longest_gap(self) -> float:
+        """Return the longest time between two writes."""
+        return max((b - a for a, b in itertools.pairwise(sorted(self.done))), default=0.0)
+
+
+def hold(shop: str, own: str) -> None:
+    """Print for how long writes of a bucket are held, and what becomes of the others meanwhile."""
+    from migrations_plan.sync.aggregates import find
+    from migrations_plan.sync.handover import moving
+
+    aggregate, sides = find("orders"), moving.both_sides("orders")
+    buckets = _buckets()
+    gaps, ratios = [], []
+    for number in range(FLIPS):
+        bucket = sorted(buckets)[number % len(buckets)]
+        inside, others = Load(), Load()
+        keys = [key for other, found in buckets.items() if other != bucket for key in found]
+        with _writing(inside, shop, own, buckets[bucket]), _writing(others, shop, own, keys):
+            time.sleep(0.7)
+            began = time.monotonic()
+            moved = moving.move("orders", "extracted", [bucket], between=sides)
+            ended = time.monotonic()
+            assert moved.done, moved
+            time.sleep(0.5)
+        gaps.append(inside.longest_gap() * 1000)
+        ratios.append(others.between(began, ended + 0.2) / max(others.between(began - 0.6, began), 1e-9))
+        moving.move("orders", "legacy", [bucket], between=sides)
+    gaps.sort()
+    p99 = gaps[min(len(gaps) - 1, len(gaps) * 99 // 100)]
+    held = moving.audit.held_since(aggregate, _long_ago())
+    print(
+        f"\nA bucket changes hands under {WRITERS} writers with transactions of {TRANSACTION_SECONDS * 1000:.0f} ms, {FLIPS} times"
+    )
+    print(f"  no write in the bucket for: p50 {gaps[len(gaps) // 2]:.0f} ms, p99 {p99:.0f} ms (aim p99 250 ms)")
+    print(f"  frozen, as the coordinator saw it: p50 {held.p50_ms} ms, p99 {held.p99_ms} ms")
+    print(f"  writes in the other buckets meanwhile, as a share of before: {statistics.median(ratios):.2f} (aim 0.9)")
+
+
+def _long_ago() -> Any:
+    from datetime import UTC, datetime
+
+    return datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def _buckets() -> dict[int, list[int]]:
+    """Return order ids by bucket, of buckets with enough of them."""
+    from migrations_plan.sync.models import Mark
+
+    found: dict[int, list[int]] = {}
+    for bucket, key in Mark.objects.filter(aggregate="orders", deleted=False).values_list("bucket", "key"):
+        found.setdefault(bucket, []).append(int(key))
+    return {bucket: keys for bucket, keys in found.items() if len(keys) >= WRITERS}
+
+
+@contextmanager
+def _writing(load: Load, shop: str, own: str, keys: list[int]) -> Iterator[None]:
+    """Let eight writers change orders, at the shop or, where that refuses, at the service."""
+    threads = [
+        threading.Thread(target=_write, args=(load, shop, own, keys[number::WRITERS])) for number in range(WRITERS)
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        load.stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def _write(load: Load, shop: str, own: str, keys: list[int]) -> None:
+    statements = (
+        "UPDATE orders_order SET note = %s WHERE id = %s",
+        "UPDATE own_store_order SET remark = %s WHERE id = %s",
+    )
+    turns = itertools.cycle(keys)
+    with psycopg.connect(shop) as here, psycopg.connect(own) as there:
+        homes = [(here, statements[0]), (there, statements[1])]
+        while not load.stop.is_set():
+            connection, statement = homes[0]
+            try:
+                connection.execute(statement, [str(next(_numbers)), next(turns)])
+                time.sleep(TRANSACTION_SECONDS)
+                connection.commit()
+                load.done.append(time.monotonic())
+            except psycopg.DatabaseError:
+                connection.rollback()
+                load.refused += 1
+                homes.reverse()
+                time.sleep(0.002)
+
+
+def whole(size: int) -> None:
+    """Print how long a whole cut-over and the way back take."""
+    from migrations_plan.sync.handover import moving
+
+    print(f"\nAll buckets of {size:,} orders")
+    for to in ("extracted", "legacy"):
+        found: list[Any] = []
+        seconds = timed(lambda to=to, found=found: found.append(moving.move("orders", to, range(100))))  # type: ignore[misc]
+        held = found[0].held
+        assert found[0].done, found[0]
+        print(
+            f"  to {to}: {seconds:.1f} s; frozen p50 {held.p50_ms} ms, p99 {held.p99_ms} ms, longest {held.longest_ms} ms"
+        )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,150 @@
+"""Make the databases of a run and its processes, and say who is in the shop."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import kombu
+import psycopg
+
+from tests.acceptance.chaos.site import OWN, ChaosSite, ChaosStack
+
+COMMAND_SECONDS = 90.0
+
+
+class CommandFailed(AssertionError):
+    """A command of a run failed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Person:
+    """Somebody who has an account at the shop."""
+
+    pk: int
+    token: str
+    bucket: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class House:
+    """A run's processes, and what was there when it began."""
+
+    site: ChaosSite
+    stack: ChaosStack
+    people: tuple[Person, ...]
+    delivered: Mapping[int, int]
+
+    def start(self, *command: str) -> "subprocess.Popen[bytes]":
+        """Start a command of the run's, its output in the log of its kind; whoever starts it ends it."""
+        name = Path(command[1]).stem if command[0] != "-m" else command[1].rpartition(".")[2]
+        with self.stack.log_path(f"command-{name}").open("ab") as log:
+            return subprocess.Popen(
+                (sys.executable, *command),
+                env=self.site.environment(),
+                cwd=Path.cwd(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+
+def ran(site: ChaosSite, *command: str, extra: Mapping[str, str] | None = None, may_fail: bool = False) -> str:
+    """Run a command of the run's and return what it printed; raise CommandFailed unless it may fail."""
+    done = subprocess.run(
+        (sys.executable, *command),
+        env={**site.environment(), **(extra or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_SECONDS,
+        check=False,
+    )
+    if done.returncode and not may_fail:
+        raise CommandFailed(f"{' '.join(command)}: {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
+    return done.stdout
+
+
+@contextmanager
+def house(
+    *, customers: int, postgres_url: str = "", broker_url: str = "", folder: Path | None = None
+) -> Iterator[House]:
+    """Run everything for the length of the block: on PostgreSQL if an address is given, else on SQLite."""
+    name = f"chaos_{os.getpid()}_{uuid.uuid4().hex[:6]}"
+    with tempfile.TemporaryDirectory(prefix="strangler-chaos-", ignore_cleanup_errors=True) as made:
+        directory = folder or Path(made)
+        with _databases(postgres_url, name) as (shop_url, own_url), _queues(broker_url, name):
+            site = ChaosSite(
+                directory=directory, shop_url=shop_url, own_url=own_url, broker_url=broker_url, queues=name
+            )
+            scene = _prepare(site, customers)
+            stack = ChaosStack(site)
+            try:
+                stack.start_all()
+                ran(site, "manage.py", "sync", "install", "orders")
+                ran(site, "manage.py", "sync", "backfill", "orders")
+                yield House(
+                    site=site,
+                    stack=stack,
+                    people=tuple(
+                        Person(pk=one["id"], token=one["token"], bucket=one["bucket"]) for one in scene["customers"]
+                    ),
+                    delivered={int(product): number for product, number in scene["delivered"].items()},
+                )
+            finally:
+                stack.stop_all(patience=2.0)
+
+
+def _prepare(site: ChaosSite, customers: int) -> Any:
+    """Make the tables of both databases and fill the shop; return who and what is there."""
+    with ThreadPoolExecutor(2) as pool:
+        own = pool.submit(ran, site, "-m", "extracted.orders", "migrate", "--verbosity", "0", extra=OWN)
+        ran(site, "manage.py", "migrate", "--verbosity", "0")
+        scene = json.loads(ran(site, "-m", "tests.acceptance.chaos.stage", str(customers)))
+        own.result()
+    return scene
+
+
+@contextmanager
+def _databases(postgres_url: str, name: str) -> Iterator[tuple[str, str]]:
+    """Give two empty databases of a PostgreSQL for the length of the block; none without an address."""
+    if not postgres_url:
+        yield "", ""
+        return
+    names = [f"{name}_shop", f"{name}_own"]
+    with psycopg.connect(postgres_url, autocommit=True) as server:
+        for each in names:
+            server.execute(f'CREATE DATABASE "{each}"')
+            server.execute(f'ALTER DATABASE "{each}" SET synchronous_commit = off')
+    try:
+        yield tuple(urlsplit(postgres_url)._replace(path=f"/{each}").geturl() for each in names)  # type: ignore[misc]
+    finally:
+        with psycopg.connect(postgres_url, autocommit=True) as server:
+            for each in names:
+                server.execute(f'DROP DATABASE IF EXISTS "{each}" WITH (FORCE)')
+
+
+@contextmanager
+def _queues(broker_url: str, name: str) -> Iterator[None]:
+    """Leave no queue of the run at the broker."""
+    try:
+        yield
+    finally:
+        if broker_url:
+            with kombu.Connection(broker_url) as connection:
+                for queue in (f"{name}.tasks", f"{name}.sync", f"events.{name}"):
+                    with suppress(connection.channel_errors):
+                        connection.channel().queue_delete(queue)
+                for exchange in (f"{name}.events", f"{name}.tasks", f"{name}.sync"):
+                    with suppress(connection.channel_errors):
+                        connection.channel().exchange_delete(exchange)
