@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check bench lock clean
+.PHONY: help demo run test check bench chaos lock clean
 
 help:           ## list the targets
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -41,6 +41,10 @@ check: $(VENV)/dev.stamp  ## style, types, dependency direction, missing migrati
 
 bench: $(VENV)/dev.stamp  ## ratios measured in one run, printed as tables
 	$(BIN)/python -m benchmarks
+
+chaos: $(VENV)/dev.stamp  ## move orders to a service and back while everything dies (MINUTES=5 SEED=3 DATABASE=sqlite LOGS=folder)
+	$(BIN)/python -m tests.acceptance.chaos --minutes $(or $(MINUTES),2) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(DATABASE),--database $(DATABASE)) $(if $(LOGS),--logs "$(LOGS)")
 
 lock:           ## pin the dependencies again (needs uv)
 	for set in base dev; do uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \

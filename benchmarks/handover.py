@@ -161,9 +161,8 @@ def hold(shop: str, own: str) -> None:
     gaps.sort()
     p99 = gaps[min(len(gaps) - 1, len(gaps) * 99 // 100)]
     held = moving.audit.held_since(aggregate, _long_ago())
-    print(
-        f"\nA bucket changes hands under {WRITERS} writers with transactions of {TRANSACTION_SECONDS * 1000:.0f} ms, {FLIPS} times"
-    )
+    milliseconds = TRANSACTION_SECONDS * 1000
+    print(f"\nA bucket changes hands under {WRITERS} writers, transactions of {milliseconds:.0f} ms, {FLIPS} times")
     print(f"  no write in the bucket for: p50 {gaps[len(gaps) // 2]:.0f} ms, p99 {p99:.0f} ms (aim p99 250 ms)")
     print(f"  frozen, as the coordinator saw it: p50 {held.p50_ms} ms, p99 {held.p99_ms} ms")
     print(f"  writes in the other buckets meanwhile, as a share of before: {statistics.median(ratios):.2f} (aim 0.9)")
@@ -233,9 +232,8 @@ def whole(size: int) -> None:
         seconds = timed(lambda to=to, found=found: found.append(moving.move("orders", to, range(100))))  # type: ignore[misc]
         held = found[0].held
         assert found[0].done, found[0]
-        print(
-            f"  to {to}: {seconds:.1f} s; frozen p50 {held.p50_ms} ms, p99 {held.p99_ms} ms, longest {held.longest_ms} ms"
-        )
+        frozen = f"p50 {held.p50_ms} ms, p99 {held.p99_ms} ms, longest {held.longest_ms} ms"
+        print(f"  to {to}: {seconds:.1f} s; a bucket was frozen for {frozen}")
 
 
 if __name__ == "__main__":

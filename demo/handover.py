@@ -85,9 +85,10 @@ def come_home(run: Run) -> None:
 
 
 def forward_for_good(run: Run) -> None:
-    """And forward once more, all at once."""
-    _compared(run)
-    _advance(run, "separate.cutover@100")
+    """And forward once more, each step on fresh evidence."""
+    for percent in (*PERCENTAGES, 100):
+        _compared(run)
+        _advance(run, f"separate.cutover@{percent}")
     _owned(run, 100)
     steady(run, reads=100, writes=100, requests=100, orders=10)
     with run.shop.reading() as connection:

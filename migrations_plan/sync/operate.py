@@ -102,7 +102,16 @@ def install(name: str) -> tuple[str, ...]:
 
 
 def uninstall(name: str) -> tuple[str, ...]:
-    """Remove the triggers; from now on nobody notes what changes. Return the names of those that were there."""
+    """Remove the triggers; from now on nobody notes what changes. Return the names of those that were there.
+
+    Refused while buckets are not where they were at the start: the triggers are what keeps others from writing there.
+    """
+    elsewhere = ownership.moved(find(name))
+    if elsewhere:
+        raise SyncError(
+            f"{elsewhere} buckets of {name} have changed hands, and its triggers keep this side from writing in them. "
+            "Bring them home first: `phase rollback` does."
+        )
     return tuple(removed for one in together(name) for removed in upkeep.stop(one))
 
 

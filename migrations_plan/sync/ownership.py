@@ -35,6 +35,11 @@ def establish(aggregate: Aggregate) -> int:
     return len(missing)
 
 
+def moved(aggregate: Aggregate) -> int:
+    """Return how many buckets this side is something else to than at the start: they have changed hands, or are at it."""
+    return _rows(aggregate).exclude(state=START[conf().side]).count()
+
+
 def states(aggregate: Aggregate) -> tuple[BucketState, ...]:
     """Return what this side is to each bucket."""
     rows = _rows(aggregate).order_by("bucket").values_list("bucket", "state", "epoch", "backfilled")

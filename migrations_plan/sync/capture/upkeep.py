@@ -11,6 +11,7 @@ from migrations_plan.sync.aggregates import Aggregate, declared
 from migrations_plan.sync.capture import install
 from migrations_plan.sync.capture.triggers import Health
 from migrations_plan.sync.conf import conf
+from migrations_plan.sync.errors import SyncError
 from migrations_plan.sync.models import Capture
 
 logger = logging.getLogger("strangler.sync")
@@ -65,6 +66,7 @@ def before_migrate(sender: Any, using: str, plan: Any, **kwargs: Any) -> None:
 
     SQLite renames no table into the place of one that a trigger of another table names, as those of parts do. Who
     writes meanwhile goes unseen, so everything is marked anew afterwards, also if nothing was rebuilt in the end.
+    Where buckets have changed hands the triggers are fences, too, which nothing can make up for: then it is refused.
     """
     if sender.label != LABEL or connections[using].vendor != "sqlite":
         return
@@ -72,7 +74,14 @@ def before_migrate(sender: Any, using: str, plan: Any, **kwargs: Any) -> None:
     for aggregate in declared():
         if aggregate.alias != using or not install.tables_exist(aggregate) or not installed(aggregate):
             continue
-        if migrated & {LABEL, *(rows.model_class._meta.app_label for rows in aggregate.tables)}:
+        touched = migrated & {LABEL, *(rows.model_class._meta.app_label for rows in aggregate.tables)}
+        if touched and ownership.moved(aggregate):
+            raise SyncError(
+                f"Migrations of {', '.join(sorted(touched))} may rebuild tables of {aggregate.name}, which on SQLite "
+                "drops the triggers that keep this side from writing in buckets that have changed hands. Bring them "
+                f"home first (`phase rollback {aggregate.group}`), migrate, and go on."
+            )
+        if touched:
             install.remove(aggregate)
 
 

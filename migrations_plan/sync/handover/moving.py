@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from threading import Event
@@ -25,6 +26,9 @@ logger = logging.getLogger("strangler.handover")
 ROUNDS = 3
 """How often buckets that could not be moved are tried in one run."""
 VERIFIED_WITHIN = timedelta(minutes=15)
+LEASE_SECONDS = 3.0
+"""Nobody writes in a bucket whose coordinator has died, so the next one may come sooner than for other work. It may
+come too soon: two coordinators at once do no harm."""
 
 
 class NotReadyToMove(SyncError):
@@ -120,9 +124,9 @@ def move(
     """
     aggregate = find(name)
     run = _Run(aggregate=aggregate, to=to, sides=between or both_sides(name), actor=actor, progress=progress)
-    run.terms = terms or Terms(wait=pause, frozen=rechecked(aggregate, run.sides))
     wanted, since = tuple(sorted(set(buckets))), timezone.now()
-    with leases.held(aggregate.alias, f"handover {aggregate.group}", conf().lease_seconds) as lease:
+    with _alone(aggregate) as lease:
+        run.terms = terms or Terms(wait=_waiting(lease), frozen=rechecked(aggregate, run.sides))
         waiting = _elsewhere(run, wanted)
         there = len(wanted) - len(waiting)
         goals.settle(aggregate, set(wanted) - set(waiting), to, actor)
@@ -155,8 +159,8 @@ def resume(name: str, *, terms: Terms | None = None, between: Mapping[str, Side]
     """
     aggregate = find(name)
     found = between or both_sides(name)
-    ending = Terms(begin=False, wait=pause, frozen=rechecked(aggregate, found))
-    with leases.held(aggregate.alias, f"handover {aggregate.group}", conf().lease_seconds) as lease:
+    with _alone(aggregate) as lease:
+        ending = Terms(begin=False, wait=_waiting(lease), frozen=rechecked(aggregate, found))
         states = _states(aggregate, found)
         buckets = [bucket for bucket in range(BUCKETS) if _in_between(states, bucket)]
         begun = set(goals.goals(aggregate, buckets))
@@ -177,6 +181,21 @@ def resume(name: str, *, terms: Terms | None = None, between: Mapping[str, Side]
             except NotYet as reason:
                 logger.warning("%s %s: %s", aggregate.group, bucket, reason)
     return tuple(buckets)
+
+
+def _alone(aggregate: Aggregate) -> AbstractContextManager[leases.Held]:
+    """Be the only coordinator of an aggregate for the length of the block, as far as leases can tell."""
+    return leases.held(aggregate.alias, f"handover {aggregate.group}", min(LEASE_SECONDS, conf().lease_seconds))
+
+
+def _waiting(lease: leases.Held) -> Callable[[float], None]:
+    """Return what waits without losing the lease."""
+
+    def wait(seconds: float) -> None:
+        lease.renew()
+        pause(seconds)
+
+    return wait
 
 
 def in_between(name: str, *, between: Mapping[str, Side] | None = None) -> tuple[int, ...]:

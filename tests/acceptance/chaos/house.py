@@ -8,7 +8,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import kombu
 import psycopg
 
 from tests.acceptance.chaos.site import OWN, ChaosSite, ChaosStack
+from tests.acceptance.hints import Cable
 
 COMMAND_SECONDS = 90.0
 
@@ -43,6 +44,8 @@ class House:
     stack: ChaosStack
     people: tuple[Person, ...]
     delivered: Mapping[int, int]
+    cable: Cable | None = None
+    """The connection to the broker, which can be unplugged."""
 
     def start(self, *command: str) -> "subprocess.Popen[bytes]":
         """Start a command of the run's, its output in the log of its kind; whoever starts it ends it."""
@@ -81,28 +84,30 @@ def house(
 ) -> Iterator[House]:
     """Run everything for the length of the block: on PostgreSQL if an address is given, else on SQLite."""
     name = f"chaos_{os.getpid()}_{uuid.uuid4().hex[:6]}"
-    with tempfile.TemporaryDirectory(prefix="strangler-chaos-", ignore_cleanup_errors=True) as made:
-        directory = folder or Path(made)
-        with _databases(postgres_url, name) as (shop_url, own_url), _queues(broker_url, name):
-            site = ChaosSite(
-                directory=directory, shop_url=shop_url, own_url=own_url, broker_url=broker_url, queues=name
-            )
-            scene = _prepare(site, customers)
-            stack = ChaosStack(site)
-            try:
-                stack.start_all()
-                ran(site, "manage.py", "sync", "install", "orders")
-                ran(site, "manage.py", "sync", "backfill", "orders")
-                yield House(
-                    site=site,
-                    stack=stack,
-                    people=tuple(
-                        Person(pk=one["id"], token=one["token"], bucket=one["bucket"]) for one in scene["customers"]
-                    ),
-                    delivered={int(product): number for product, number in scene["delivered"].items()},
-                )
-            finally:
-                stack.stop_all(patience=2.0)
+    with ExitStack() as opened:
+        made = opened.enter_context(tempfile.TemporaryDirectory(prefix="strangler-chaos-", ignore_cleanup_errors=True))
+        shop_url, own_url = opened.enter_context(_databases(postgres_url, name))
+        cable = opened.enter_context(_broker(broker_url, name))
+        site = ChaosSite(
+            directory=folder or Path(made),
+            shop_url=shop_url,
+            own_url=own_url,
+            broker_url=_through(broker_url, cable),
+            queues=name,
+        )
+        scene = _prepare(site, customers)
+        stack = ChaosStack(site)
+        opened.callback(stack.stop_all, patience=2.0)
+        stack.start_all()
+        ran(site, "manage.py", "sync", "install", "orders")
+        ran(site, "manage.py", "sync", "backfill", "orders")
+        yield House(
+            site=site,
+            stack=stack,
+            people=tuple(Person(pk=one["id"], token=one["token"], bucket=one["bucket"]) for one in scene["customers"]),
+            delivered={int(product): number for product, number in scene["delivered"].items()},
+            cable=cable,
+        )
 
 
 def _prepare(site: ChaosSite, customers: int) -> Any:
@@ -135,16 +140,27 @@ def _databases(postgres_url: str, name: str) -> Iterator[tuple[str, str]]:
 
 
 @contextmanager
-def _queues(broker_url: str, name: str) -> Iterator[None]:
-    """Leave no queue of the run at the broker."""
+def _broker(url: str, name: str) -> Iterator[Cable | None]:
+    """Give a connection to a broker for the length of the block, and leave no queue of the run there."""
+    if not url:
+        yield None
+        return
+    cable = Cable(urlsplit(url).port or 5672)
+    cable.plug_in()
     try:
-        yield
+        yield cable
     finally:
-        if broker_url:
-            with kombu.Connection(broker_url) as connection:
-                for queue in (f"{name}.tasks", f"{name}.sync", f"events.{name}"):
-                    with suppress(connection.channel_errors):
-                        connection.channel().queue_delete(queue)
-                for exchange in (f"{name}.events", f"{name}.tasks", f"{name}.sync"):
-                    with suppress(connection.channel_errors):
-                        connection.channel().exchange_delete(exchange)
+        cable.unplug()
+        with kombu.Connection(url) as connection:
+            for queue in (f"{name}.tasks", f"{name}.sync", f"events.{name}"):
+                connection.channel().queue_delete(queue)
+            for exchange in (f"{name}.events", f"{name}.tasks", f"{name}.sync"):
+                connection.channel().exchange_delete(exchange)
+
+
+def _through(url: str, cable: Cable | None) -> str:
+    """Return the address of a broker at this end of the cable."""
+    if cable is None:
+        return ""
+    parts = urlsplit(url)
+    return parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{cable.port}").geturl()

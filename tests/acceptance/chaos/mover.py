@@ -1,6 +1,6 @@
 """A coordinator as a process of its own: moves buckets to a side, and dies at a swap if it is told to.
 
-``python -m tests.acceptance.chaos.mover extracted 0 50 [before|after SWAP]``
+``python -m tests.acceptance.chaos.mover extracted 0,1,2 [before|after SWAP]``
 """
 
 import json
@@ -49,12 +49,12 @@ class Dying:
 
 def main(arguments: list[str]) -> int:
     """Return 0 if every bucket is where it was to be."""
-    to, first, end, *death = arguments
+    to, buckets, *death = arguments
     sides = moving.both_sides("orders")
     if death:
         sides = {name: Dying(side, death[0], int(death[1])) for name, side in sides.items()}
     try:
-        moved = moving.move("orders", to, range(int(first), int(end)), actor="chaos", between=sides)
+        moved = moving.move("orders", to, map(int, buckets.split(",")), actor="chaos", between=sides)
     except Busy as busy:
         sys.stdout.write(f"{busy}\n")
         return BUSY

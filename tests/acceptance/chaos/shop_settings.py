@@ -5,10 +5,13 @@ import os
 from kombu import Queue
 
 from legacy_shop.settings import *  # noqa: F403
-from legacy_shop.settings import CELERY_BEAT_SCHEDULE, EVENT_TOPICS, STRANGLER_EVENTS, STRANGLER_SYNC
+from legacy_shop.settings import CELERY_BEAT_SCHEDULE, DATABASES, EVENT_TOPICS, STRANGLER_EVENTS, STRANGLER_SYNC
 from migrations_plan.sync.events.topology import event_queues
+from tests.acceptance.chaos.disk import without_waiting_for_the_disk
 
 SETTLE_SECONDS = 1.0
+
+without_waiting_for_the_disk(DATABASES["default"])
 
 STRANGLER_SYNC = {**STRANGLER_SYNC, "TIMEOUT_SECONDS": 5.0}
 for each in ("settle open payments", "go on at the orders service"):

@@ -11,9 +11,10 @@ from django.db import DatabaseError, IntegrityError, OperationalError, connectio
 from django.test import RequestFactory
 
 from legacy_shop.orders.models import Order, OrderLine
-from migrations_plan.sync import database, ownership
+from migrations_plan.sync import database, operate, ownership
 from migrations_plan.sync.buckets import bucket
 from migrations_plan.sync.capture import install
+from migrations_plan.sync.errors import SyncError
 from migrations_plan.sync.messages import State
 from migrations_plan.sync.models import Mark, Ownership
 from migrations_plan.sync.sides import Direction
@@ -207,6 +208,13 @@ class TestWhole:
         with pytest.raises(NotOwner) as refused, transaction.atomic():
             update(gone)
         assert refused.value.bucket == bucket_of(gone)
+
+
+def test_the_triggers_stay_while_a_bucket_is_elsewhere(gone: Order) -> None:
+    with pytest.raises(SyncError, match="Bring them home first"):
+        operate.uninstall("orders")
+    become(LEGACY, bucket_of(gone), State.OWNER, 3)
+    assert operate.uninstall("orders")
 
 
 class TestNotOverlooked:
