@@ -45,7 +45,7 @@ def main() -> None:
     for note in notes:
         print(f"  ({note})")
     print("\nWhat data sync costs on PostgreSQL", flush=True)
-    if subprocess.run([sys.executable, "-m", "benchmarks.sync"], cwd=ROOT, timeout=300, check=False).returncode:
+    if subprocess.run([sys.executable, "-m", "benchmarks.sync"], cwd=ROOT, timeout=900, check=False).returncode:
         print(f"  It could not be measured at {SERVER}. BENCH_POSTGRES_URL names another server.")
     print(f"\n{time.monotonic() - started:.0f} s. Only ratios of one run mean anything on another machine.")
 
