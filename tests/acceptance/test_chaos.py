@@ -11,9 +11,9 @@ from tests.acceptance.chaos.run import Run
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(420)]
 
-SECONDS, WAYS, SEED = 8.0, 3, 2
+SECONDS, WAYS, SEED = 10.0, 3, 8
 """Every thing breaks about once; buckets go to the service, back, and to the service again."""
-CUSTOMERS, THREADS = 8, 4
+CUSTOMERS, THREADS, PACE = 8, 4, 0.1
 NOT_YET = {"customers read what they wrote, and never go back"}
 """Within a second after a bucket has changed hands, a process that has not heard of it has a read answered by the copy,
 which may be behind and does not say so. What is broken of this is printed; take it out once that is mended."""
@@ -22,7 +22,7 @@ which may be behind and does not say so. What is broken of this is printed; take
 def play(say: Callable[[str], None], **where: Any) -> None:
     """Play a short run; fail with what is wrong."""
     with house(customers=CUSTOMERS, **where) as found:
-        run = Run(house=found, seed=SEED, threads=THREADS, say=say, all_buckets=False, stops=1)
+        run = Run(house=found, seed=SEED, threads=THREADS, say=say, all_buckets=False, stops=1, pace=PACE)
         wrong = run.play(SECONDS, WAYS)
     assert {name: problems for name, problems in wrong.items() if name not in NOT_YET} == {}
 

@@ -12,7 +12,7 @@ from tests.acceptance.chaos.run import Run
 from tests.postgres import postgres
 
 RABBITMQ = "amqp://guest:guest@127.0.0.1:5672//"
-CUSTOMERS, THREADS = 40, 8
+CUSTOMERS, THREADS, PACE = 40, 6, 0.1
 
 
 def main() -> int:
@@ -43,7 +43,7 @@ def main() -> int:
 
 def play(found: House, seed: int, minutes: float) -> int:
     """Play one run and say how it ended."""
-    run = Run(house=found, seed=seed, threads=THREADS, say=say)
+    run = Run(house=found, seed=seed, threads=THREADS, say=say, pace=PACE)
     wrong = run.play(minutes * 60)
     say(f"CHAOS seed={seed} minutes={minutes:g} {'FAILED: ' + ', '.join(wrong) if wrong else 'HELD'}")
     return 1 if wrong else 0

@@ -189,7 +189,7 @@ class Crowd:
     customers: Sequence[Customer]
     threads: int
     seed: int
-    pace: float = 0.02
+    pace: float
     """Seconds that a thread rests between two acts."""
     errors: list[BaseException] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)

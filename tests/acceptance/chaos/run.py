@@ -48,6 +48,8 @@ class Run:
     say: Callable[[str], None]
     all_buckets: bool = True
     """Whether all buckets move, or only those that somebody lives in."""
+    pace: float = 0.02
+    """Seconds that customers rest between two acts."""
     stops: int = 2
     """How often buckets stop on their way to the service."""
     history: History = field(default_factory=History)
@@ -73,7 +75,7 @@ class Run:
             )
             for number, one in enumerate(self.house.people)
         ]
-        self.crowd = Crowd(customers=customers, threads=self.threads, seed=self.seed)
+        self.crowd = Crowd(customers=customers, threads=self.threads, seed=self.seed, pace=self.pace)
 
     # --- the whole ----------------------------------------------------------------------------------------------
     def play(self, seconds: float, ways: int = 1) -> dict[str, list[str]]:
@@ -157,6 +159,8 @@ class Run:
     def _go(self, leg: Leg) -> None:
         """Move the buckets of a leg, with as many coordinators as it takes one after the other."""
         buckets, codes = self._buckets(leg), list[int]()
+        if not buckets:
+            return
         names = ",".join(map(str, buckets))
         death = [leg.death[0], str(leg.death[1])] if leg.death else []
         self.tell(f"{leg}: {len(buckets)} buckets")

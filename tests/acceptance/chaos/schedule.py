@@ -64,11 +64,11 @@ def strikes(seed: int, seconds: float, *, postgres: bool, broker: bool) -> tuple
 
 
 def legs(seed: int, stops: int = 2) -> Iterator[Leg]:
-    """Yield where buckets go, without end: all the way there in percentages, all the way back, and so on."""
+    """Yield where buckets go, without end: all the way there with some stops, back with half as many, and so on."""
     dice = random.Random(f"{seed}-legs")
     while True:
         yield from _way("extracted", sorted(dice.sample(range(10, 90, 10), stops)), dice)
-        yield from _way("legacy", sorted(dice.sample(range(10, 90, 10), 1)), dice)
+        yield from _way("legacy", sorted(dice.sample(range(10, 90, 10), stops // 2)), dice)
 
 
 def _way(to: str, stops: Sequence[int], dice: random.Random) -> Iterator[Leg]:
