@@ -36,7 +36,7 @@ def establish(aggregate: Aggregate) -> int:
 
 
 def moved(aggregate: Aggregate) -> int:
-    """Return how many buckets this side is something else to than at the start: they have changed hands, or are at it."""
+    """Return to how many buckets this side is not what it was at the start: they have changed hands, or are at it."""
     return _rows(aggregate).exclude(state=START[conf().side]).count()
 
 
