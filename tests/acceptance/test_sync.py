@@ -15,18 +15,18 @@ from typing import Any
 import pytest
 from django.conf import settings as of_tests
 from django.core.management import call_command
-from django.db import connections
+from django.db import connections, transaction
 from django.test import override_settings
 
 from legacy_shop.orders.models import Order, OrderLine
-from migrations_plan.sync import database, operate
+from migrations_plan.sync import operate
 from migrations_plan.sync.capture import upkeep
 from migrations_plan.sync.models import Applied, Lag
 from migrations_plan.sync.standings import Run
 from migrations_plan.testing import let_history_be_flushed
 from tests.acceptance.hints import Folder, Hints, Rabbit
 from tests.acceptance.pair import Audit, Pair
-from tests.migrations_plan.sync.houses import LEGACY, OWN, as_extracted
+from tests.migrations_plan.sync.houses import LEGACY, OWN, as_extracted, unseen
 from tests.own import ALIAS
 from tests.own.rows import OwnOrder
 from tests.processes import UNTRACED, RunningProcess, database_url, free_port, unread, wait_until
@@ -126,7 +126,7 @@ def sync(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 def spoil(order: int, **values: Any) -> None:
     """Change an order at the service behind sync's back."""
-    with database.capture_suppressed(ALIAS):
+    with unseen(ALIAS):
         OwnOrder.objects.using(ALIAS).filter(pk=order).update(**values)
 
 
@@ -261,8 +261,9 @@ def test_a_worker_that_is_killed_in_the_middle_of_a_batch(pair: Pair) -> None:
 def test_the_service_is_killed_in_the_middle_of_applying(pair: Pair) -> None:
     pair.settled()
     with pair.audit.tarpit():
-        (slow, *_) = pair.place(20, note="slow")
-        OrderLine.objects.filter(order=slow).update(sku="tarpit")
+        with transaction.atomic():  # so that no worker takes them in between
+            (slow, *_) = pair.place(20, note="slow")
+            OrderLine.objects.filter(order=slow).update(sku="tarpit")
         wait_until(pair.audit.stuck, "the service is in the middle of a transaction")
         assert not OwnOrder.objects.using(ALIAS).filter(pk=slow).exists()
         pair.service.kill()
