@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import psycopg
@@ -12,7 +13,7 @@ from demo.broker import Broker
 from demo.operator import AdminPages, OperatorError, Switches, Terminal
 from demo.records import Log
 from demo.run import Run
-from demo.scenario import ACTS
+from demo.scenario import Act, story
 from demo.site import ADMIN_NAME, ADMIN_PASSWORD, ROOT, Site
 from demo.stack import OWN_STORE, Stack, StackError, check_ports, fresh_directory, run_quietly, running_stack
 from demo.traffic import Traffic
@@ -45,6 +46,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--data", type=Path, metavar="FILE", help="a purchase history in the CDNOW format, also gzipped"
     )
     parser.add_argument("--no-traffic", action="store_true", help="start everything and send nothing")
+    parser.add_argument("--cut-over", action="store_true", help="let ownership change hands as well (not finished)")
     parser.add_argument("--minutes", type=float, default=9.0, help="the run has failed after this long (default 9)")
     parser.add_argument("--seed", type=int, default=7, help="of the invented shop and of the customers' choices")
     parser.add_argument(
@@ -95,7 +97,7 @@ def play(options: argparse.Namespace, site: Site, stack: Stack) -> int:
             progress.say("everything is running")
         else:
             run, before = begin(options, site, stack, log, deadline, progress)
-            tell(run, progress)
+            tell(run, progress, story(cut_over=options.cut_over))
             progress.say("traffic has ended; settling what is open, delivering what is under way")
             evidence.settle(run)
     if options.no_traffic:
@@ -164,11 +166,11 @@ def begin(
     return run, before
 
 
-def tell(run: Run, progress: report.Progress) -> None:
+def tell(run: Run, progress: report.Progress, acts: Sequence[Act]) -> None:
     """Play every act under traffic."""
     run.traffic.start()
     try:
-        for act in ACTS:
+        for act in acts:
             run.log.act = act.name
             progress.say(f"--> {act.title}")
             act.play(run)

@@ -68,10 +68,6 @@ def test_orders_get_a_second_home_once_evidence_is_fresh_and_all_ends_in_the_mon
         "corruption",
         "second shadow",
         "cut off",
-        "cut-over",
-        "killed",
-        "come home",
-        "for good",
         "two homes",
         "home",
     ]
