@@ -243,7 +243,7 @@ CUT_OVER: Sequence[Act] = (
     Act(name="come home", title="all orders come home to the shop, with what the service wrote", play=come_home),
     Act(name="for good", title="and go to the service again", play=forward_for_good),
 )
-"""Not part of the story yet: a customer may read the former owner's copy for a second after a bucket has changed hands."""
+"""Not part of the story yet: for a second after a change of hands a customer may read the former owner's copy."""
 
 
 def story(*, cut_over: bool) -> Sequence[Act]:
