@@ -10,7 +10,7 @@ from router.holders import Holder, Ownership
 
 
 class PlanSnapshotSource:
-    """Give the router every service's envelope, and who owns its data once that can move: a query each."""
+    """Give the router every service's envelope, and who owns its data once that can move: three queries."""
 
     def envelopes(self) -> Mapping[str, Envelope]:
         """Return the envelope in force per service with a plan; one that never moved is at its plan's first step."""
@@ -21,8 +21,14 @@ class PlanSnapshotSource:
         }
 
     def ownership(self) -> Mapping[str, Ownership]:
-        """Return who owns the buckets of each service that has an aggregate."""
-        return {service: Ownership.of(holders) for service, holders in syncing.holders().items()}
+        """Return who owns the buckets of each service that has an aggregate, and which are about to change hands.
+
+        What is announced is read first: a bucket that has arrived in between is seen with the owner that it has now.
+        """
+        announced = syncing.announced()
+        return {
+            service: Ownership.of(holders, announced.get(service, ())) for service, holders in syncing.holders().items()
+        }
 
     def owner_now(self, service: str, bucket: int) -> Holder:
         """Return who owns a bucket at this moment."""

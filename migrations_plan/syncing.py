@@ -255,6 +255,13 @@ def holders() -> Mapping[str, Mapping[int, Holder]]:
     return found
 
 
+def announced() -> Mapping[str, frozenset[int]]:
+    """Return, for each aggregate whose ownership is kept here, the buckets that are on their way to another owner."""
+    from migrations_plan.sync.handover.goals import on_their_way
+
+    return {group: found for alias, groups in _groups() for group, found in on_their_way(alias, groups).items()}
+
+
 def holder_now(aggregate: str, bucket: int) -> Holder:
     """Return who has one bucket of an aggregate at this moment; what nobody has written down has never left."""
     alias = next((alias for alias, groups in _groups() if aggregate in groups), None)

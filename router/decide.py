@@ -77,6 +77,12 @@ class Decision:
         return self.owner in _LEFT
 
     @property
+    def unsettled(self) -> bool:
+        """Whether somebody else may own the data by now than the snapshot says."""
+        moved = self.grounds.limits.moved
+        return moved is not None and self.bucket is not None and moved.unsettled(self.bucket)
+
+    @property
     def held(self) -> bool:
         """Whether the write waits until somebody owns the data."""
         return self.reason == CHANGING_HANDS
@@ -234,7 +240,7 @@ def decide(facts: Facts, snapshot: Snapshot) -> Decision:
 
 
 def decide_for(owner: Holder, facts: Facts, snapshot: Snapshot) -> Decision:
-    """Decide a write anew whose data turned out to be owned by somebody else than the snapshot says."""
+    """Decide a request anew whose data turned out to be owned by somebody else than the snapshot says."""
     allowed = limits(facts.route.service, CHANNEL_OF[facts.route.kind], snapshot)
     return _decided(_Case(facts, allowed, bucket_for(facts), owner), snapshot)
 

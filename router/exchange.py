@@ -142,9 +142,11 @@ class Exchange:
 
     @property
     def is_changing_hands(self) -> bool:
-        """Whether some of the service's data has left legacy, so that the write may be handed on."""
+        """Whether somebody else may own the data by now, so that the request may be handed on."""
         known = self.snapshot.ownership.get(self.route.service)
-        return self.is_write and known is not None and not known.wholly_legacy
+        if known is None or known.wholly_legacy:
+            return False
+        return self.is_write or self.decision.unsettled
 
     def keep_body(self) -> None:
         """Read the body of a write that may have to be sent a second time, before a view consumes it."""

@@ -1,6 +1,6 @@
 """Who owns the data of a service, bucket by bucket, as the router knows it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, TypeAlias
@@ -19,11 +19,14 @@ class Ownership:
     """Owned by the service."""
     changing: frozenset[int] = frozenset()
     """Owned by nobody for a moment."""
+    announced: frozenset[int] = frozenset()
+    """About to change hands: whoever reads there asks the database who owns the bucket, since a poll is too seldom."""
 
     @classmethod
-    def of(cls, holders: Mapping[int, Holder]) -> "Ownership":
+    def of(cls, holders: Mapping[int, Holder], announced: Iterable[int] = ()) -> "Ownership":
         """Return the ownership that these buckets make up."""
         return cls(
+            announced=frozenset(announced),
             extracted=frozenset(bucket for bucket, holder in holders.items() if holder == "extracted"),
             changing=frozenset(bucket for bucket, holder in holders.items() if holder == "none"),
         )
@@ -34,10 +37,14 @@ class Ownership:
             return "extracted"
         return "none" if bucket in self.changing else "legacy"
 
+    def unsettled(self, bucket: int) -> bool:
+        """Return whether somebody else may own a bucket by now than is known here."""
+        return bucket in self.announced or bucket in self.changing
+
     @cached_property
     def wholly_legacy(self) -> bool:
-        """Whether nothing has left legacy, so that ownership plays no part."""
-        return not self.extracted and not self.changing
+        """Whether nothing has left legacy, nor is about to, so that ownership plays no part."""
+        return not (self.extracted or self.changing or self.announced)
 
     @cached_property
     def wholly_extracted(self) -> bool:
@@ -53,4 +60,5 @@ class Ownership:
         if self.wholly_legacy:
             return "legacy owns all buckets"
         moved = f"the service owns {len(self.extracted)} of {BUCKETS} buckets"
-        return f"{moved}, {len(self.changing)} are changing hands" if self.changing else moved
+        moving = len(self.changing | self.announced)
+        return f"{moved}, {moving} are changing hands" if moving else moved

@@ -11,7 +11,7 @@ from router.conf import conf
 from router.diversion import WATCHED, Answered, answer_by_legacy
 from router.exchange import Exchange
 from router.fences import NotOwner
-from router.handover.requests import let_in, written
+from router.handover.requests import let_in, looked_for_owner, written
 from router.registry import Match
 from router.shadowing import Shadow
 from router.steps import GetResponse, Steps, carry_out, carry_out_on_loop, in_database, to_the_end
@@ -72,6 +72,7 @@ class StranglerMiddleware:
     def _steps(self, exchange: Exchange) -> Steps[Answered]:
         if exchange.is_write:
             return (yield from written(exchange))
+        yield from looked_for_owner(exchange)
         if exchange.decision.side == "legacy":
             return (yield from self._shadowed(exchange) if exchange.decision.shadow else answer_by_legacy(exchange))
         return (yield from let_in(exchange))

@@ -41,10 +41,13 @@ def override_envelope(
 
 @contextmanager
 def override_ownership(
-    service: str, *, extracted: Iterable[int] = (), changing: Iterable[int] = ()
+    service: str, *, extracted: Iterable[int] = (), changing: Iterable[int] = (), announced: Iterable[int] = ()
 ) -> Iterator[Snapshot]:
-    """Let the service own these buckets, and nobody those, on top of the other overrides in force; legacy the rest."""
-    ownership = Ownership(extracted=frozenset(extracted), changing=frozenset(changing))
+    """Let the service own these buckets, and nobody those, on top of the other overrides in force; legacy the rest.
+
+    Those that are ``announced`` are about to change hands, whoever owns them.
+    """
+    ownership = Ownership(extracted=frozenset(extracted), changing=frozenset(changing), announced=frozenset(announced))
     base = _base()
     with override_snapshot(replace(base, ownership={**base.ownership, service: ownership})) as active:
         yield active

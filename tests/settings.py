@@ -7,7 +7,7 @@ from tests import scratch
 os.environ["SHOP_DATABASE_URL"] = scratch.url("shop")
 
 from legacy_shop.settings import *  # noqa: F403
-from legacy_shop.settings import DATABASES, INSTALLED_APPS, STRANGLER
+from legacy_shop.settings import DATABASES, INSTALLED_APPS, STRANGLER, STRANGLER_SYNC
 from router.service import environment
 
 scratch.made_for_tests(DATABASES["default"])
@@ -28,3 +28,5 @@ CELERY_TASK_ALWAYS_EAGER = False
 STRANGLER["POLLER"] = False
 
 CORE_PROJECT = "tests.core.shop.Shop"
+
+STRANGLER_SYNC = {**STRANGLER_SYNC, "ANNOUNCE_SECONDS": 0.001}  # no other process has to hear of it

@@ -54,6 +54,8 @@ class SyncSettings:
     """Aggregates that are compared at once."""
     lag_target_seconds: float = 2.0
     """Sync has caught up when its lag, p99, is below."""
+    announce_seconds: float = 2.0
+    """How long before the first of some buckets changes hands it is said that they will, so that every router knows."""
     capture: bool = False
     """Whether `migrate` installs the triggers; a service's own store says yes, in a monolith the plan does it."""
 

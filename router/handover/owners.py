@@ -36,6 +36,15 @@ def owner_now(service: str, bucket: int) -> Holder:
     return "legacy" if known is None else known.holder(bucket)
 
 
+def owner_or_none(service: str, bucket: int) -> Holder:
+    """Return who owns a bucket, by the database; nobody, as far as one can tell, where that cannot be read."""
+    try:
+        return owner_now(service, bucket)
+    except DatabaseError as error:
+        logger.warning("who owns bucket %s of %s cannot be read: %s", bucket, service, error)
+        return "none"
+
+
 class Wait:
     """The time that one write has for finding its owner; it begins when it is first needed."""
 
@@ -55,7 +64,7 @@ class Wait:
             self._deadline = monotonic() + conf().hold.seconds
         earliest = monotonic() + at_least
         again = earliest + A_MOMENT
-        look = partial(self._owner, bucket)
+        look = partial(owner_or_none, self.service, bucket)
         self.held = False
         owner: Holder = yield from in_database(look)
         if not at_least and owner not in ("none", refused_by):
@@ -70,13 +79,6 @@ class Wait:
                 if owner != "none" and monotonic() >= (again if owner == refused_by else earliest):
                     return owner
         raise Unowned("changing_hands")
-
-    def _owner(self, bucket: int) -> Holder:
-        try:
-            return owner_now(self.service, bucket)
-        except DatabaseError as error:
-            logger.warning("who owns bucket %s of %s cannot be read: %s", bucket, self.service, error)
-            return "none"
 
 
 class _Slots:

@@ -1,6 +1,7 @@
 """Writes that come in by HTTP: by whoever owns their data, and 503 where nobody does in time."""
 
 import logging
+from functools import partial
 
 from django.http import JsonResponse
 
@@ -9,6 +10,7 @@ from router.diversion import Answered, answer_by_legacy, diverted
 from router.exchange import Exchange
 from router.handover.carry import carried_out
 from router.handover.errors import Cause, MetFence, Unowned
+from router.handover.owners import owner_or_none
 from router.holders import Holder
 from router.metrics import Outcome
 from router.routes import Route
@@ -32,6 +34,18 @@ def written(exchange: Exchange) -> Steps[Answered]:
         return _told_to_come_back(exchange, nobody)
     except MetFence:  # of what legacy did not refuse, though it should have
         return _told_to_come_back(exchange, Unowned("elsewhere"))
+
+
+def looked_for_owner(exchange: Exchange) -> Steps[None]:
+    """Have a read answered by who owns its data now, where that may be somebody else than the rules say.
+
+    They are as old as the last poll. Whoever has just written reads what was written only where it was written.
+    """
+    bucket = exchange.decision.bucket
+    if bucket is None or not exchange.decision.unsettled:
+        return
+    owner = yield from in_database(partial(owner_or_none, exchange.route.service, bucket))
+    exchange.hand_to(owner)
 
 
 def let_in(exchange: Exchange) -> Steps[Answered]:

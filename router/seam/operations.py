@@ -7,7 +7,8 @@ from time import monotonic
 from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar
 
 from router import metrics, snapshot
-from router.decide import Decision, Facts, decide, needs_identity
+from router.decide import Decision, Facts, decide, decide_for, needs_identity
+from router.handover.owners import owner_or_none
 from router.identity import Identity
 from router.metrics import Outcome
 from router.routes import Key, Kind, Route
@@ -170,7 +171,10 @@ class ReadSeam(Seam[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Read from the side that is due; legacy answers where the service does not."""
-        decision = self.decide(snapshot.current(), args, kwargs)
+        rules = snapshot.current()
+        decision = self.decide(rules, args, kwargs)
+        if decision.unsettled and decision.bucket is not None:
+            decision = decide_for(owner_or_none(decision.service, decision.bucket), self.facts(args, kwargs), rules)
         if decision.side != "legacy" or decision.shadow:
             return reads.run(self, decision, args, kwargs)
         started = monotonic()

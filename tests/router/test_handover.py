@@ -390,6 +390,29 @@ class TestHeld:
         assert (answer.content, answer.get(STALE_HEADER)) == (b"service made it", None)
         assert len(shared.received) == 1
 
+    def test_a_read_is_answered_by_who_owns_an_announced_bucket_now(
+        self, stores: tuple[Recorder, Recorder], now: Any
+    ) -> None:
+        """The rules are as old as the last poll; the copy that was left behind may be older than what was written."""
+        shared, own = stores
+        for known, at_present, asked in (((), "extracted", own), ([BUCKET], "legacy", shared)):
+            now(at_present)
+            with override_ownership("orders", extracted=known, announced=[BUCKET]):
+                answer = Client().get(f"/show/{OWNER}/")
+            assert (answer.get(STALE_HEADER), len(asked.received)) == (None, 1)
+
+    def test_of_other_buckets_nobody_is_asked(self, stores: Any, own: Recorder, now: Any) -> None:
+        now(AssertionError("asked"))
+        with override_ownership("orders", announced=[(BUCKET + 1) % 100]):
+            Client().get(f"/show/{OWNER}/")
+        assert own.received == []
+
+    def test_where_the_database_cannot_say_it_reads_go_on(self, stores: Any, shared: Recorder, now: Any) -> None:
+        now(OperationalError("gone"))
+        with override_ownership("orders", announced=[BUCKET]):
+            Client().get(f"/show/{OWNER}/")
+        assert len(shared.received) == 1
+
     def test_on_an_event_loop(self, changing: None, own: Recorder, now: Any) -> None:
         now("none", "none", "extracted")
         answer = async_to_sync(AsyncClient().post)(f"/groups/{OWNER}/", "hello", content_type="text/plain")

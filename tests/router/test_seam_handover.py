@@ -180,5 +180,13 @@ class TestHeld:
             make.once("k1")(OWNER, "a")
         assert (told.value.key, names(), own.received) == ("k1", [], [])
 
+    def test_a_read_is_answered_by_who_owns_an_announced_bucket_now(
+        self, peek: Any, own: Recorder, monkeypatch: Any
+    ) -> None:
+        say(monkeypatch, "extracted")
+        with override_ownership("orders", announced=[BUCKET]):
+            peek(OWNER)
+        assert len(own.received) == 1
+
     def test_reads_go_on(self, peek: Any, own: Recorder) -> None:
         assert (peek(OWNER), own.received) == ("legacy", [])

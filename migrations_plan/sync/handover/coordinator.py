@@ -51,6 +51,8 @@ class Terms:
     """Called before freezing; raises NotYet if the bucket has to stay."""
     frozen: Callable[[int], None] = lambda bucket: None
     """Called when everything has arrived, before the commit; raises NotYet if the bucket has to go back."""
+    announce_seconds: float = 0.0
+    """How long it is known that buckets will change hands before the first of them does."""
     intents_seconds: float = 5.0
     """How long to wait for work that is under way in the bucket."""
     wait: Callable[[float], None] = lambda seconds: None

@@ -54,6 +54,15 @@ def unreached(aggregate: Aggregate) -> tuple[int, ...]:
     return tuple(_of(aggregate).filter(reached_at=None).order_by("bucket").values_list("bucket", flat=True))
 
 
+def on_their_way(alias: str, groups: Collection[str]) -> Mapping[str, frozenset[int]]:
+    """Return the buckets that are to be elsewhere than they are, by aggregate."""
+    found: dict[str, set[int]] = {}
+    rows = Goal.objects.using(alias).order_by().filter(aggregate__in=groups, reached_at=None)
+    for group, bucket in rows.values_list("aggregate", "bucket"):
+        found.setdefault(group, set()).add(bucket)
+    return {group: frozenset(buckets) for group, buckets in found.items()}
+
+
 def _rows(aggregate: Aggregate) -> QuerySet[Goal]:
     return Goal.objects.using(aggregate.alias)
 

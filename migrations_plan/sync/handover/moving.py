@@ -1,8 +1,8 @@
 """Move buckets, one at a time; end what was begun; say what is where. The public face of a change of hands."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from threading import Event
@@ -120,26 +120,31 @@ def move(
 ) -> Moved:
     """Have a side own these buckets, in ascending order, each in transactions of its own.
 
-    Raises Busy while another one is at it. Whether it may be done at all is ``look_before``'s to say.
+    First it is announced which they are, and given time to get around: routers read by what they know, and a copy that
+    has just been left behind is no place to read from. Raises Busy while another one is at it. Whether it may be done
+    at all is ``look_before``'s to say.
     """
     aggregate = find(name)
     run = _Run(aggregate=aggregate, to=to, sides=between or both_sides(name), actor=actor, progress=progress)
     wanted, since = tuple(sorted(set(buckets))), timezone.now()
     with _alone(aggregate) as lease:
-        run.terms = terms or Terms(wait=_waiting(lease), frozen=rechecked(aggregate, run.sides))
+        run.terms = terms or Terms(
+            wait=_waiting(lease), frozen=rechecked(aggregate, run.sides), announce_seconds=conf().announce_seconds
+        )
         waiting = _elsewhere(run, wanted)
         there = len(wanted) - len(waiting)
         goals.settle(aggregate, set(wanted) - set(waiting), to, actor)
-        for _ in range(ROUNDS):
-            for bucket in waiting:
-                lease.renew()
-                _move_one(run, bucket)
-                progress(f"{there + len(run.moved)} of {len(wanted)} buckets are at {to}")
-                if run.away:
+        with _announced(run, waiting):
+            for _ in range(ROUNDS):
+                for bucket in waiting:
+                    lease.renew()
+                    _move_one(run, bucket)
+                    progress(f"{there + len(run.moved)} of {len(wanted)} buckets are at {to}")
+                    if run.away:
+                        break
+                waiting = tuple(run.stayed)
+                if not waiting or run.away:
                     break
-            waiting = tuple(run.stayed)
-            if not waiting or run.away:
-                break
     return Moved(
         aggregate=name,
         to=to,
@@ -245,6 +250,21 @@ class _Run:
     stayed: dict[int, str] = field(default_factory=dict)
     undecided: dict[int, str] = field(default_factory=dict)
     away: bool = False
+
+
+@contextmanager
+def _announced(run: _Run, buckets: tuple[int, ...]) -> Iterator[None]:
+    """Say that these buckets are about to change hands; take it back, in the end, of those whose turn never came."""
+    states = _states(run.aggregate, run.sides)
+    untouched = {bucket for bucket in buckets if not _in_between(states, bucket)}
+    goals.set_goals(run.aggregate, buckets, run.to, run.actor)
+    if buckets:
+        run.terms.wait(run.terms.announce_seconds)
+    try:
+        yield
+    finally:
+        never = untouched - {*run.moved, *run.stayed, *run.undecided}
+        goals.settle(run.aggregate, never, next(name for name in run.sides if name != run.to), run.actor)
 
 
 def _move_one(run: _Run, bucket: int) -> Done | None:

@@ -19,13 +19,7 @@ ODD = ['say "x"', "a\\b", "{1,2}", "NULL", "null", "", " ", ",", "'", "%s", "a\n
 MANY, FEW = 2_000, 300
 
 
-@pytest.fixture(autouse=True)
-def postgresql(request: pytest.FixtureRequest) -> None:
-    """Skip what is about PostgreSQL elsewhere."""
-    if connection.vendor != "postgresql" and "anywhere" not in request.node.name:
-        pytest.skip("Arrays are PostgreSQL's.")
-
-
+@pytest.mark.postgres
 @pytest.mark.parametrize(
     ("spell", "kind", "values"),
     [
@@ -49,6 +43,7 @@ def test_odd_texts_arrive_anywhere(both: Direction) -> None:
     assert {one["note"] for one in contents(OWN).values()} == set(ODD)
 
 
+@pytest.mark.postgres
 def test_a_text_that_no_database_takes_is_parked_and_nothing_else(both: Direction) -> None:
     order()
     bad = order()
@@ -116,6 +111,7 @@ def grow() -> None:
             cursor.execute(f"INSERT INTO {table} {rows} FROM generate_series(1, {MANY}) g")
 
 
+@pytest.mark.postgres
 def test_no_statement_goes_through_tables_that_have_grown(both: Direction) -> None:
     grow()
     made = [order(lines=1) for _ in range(10)]

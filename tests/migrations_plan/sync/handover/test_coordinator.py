@@ -94,6 +94,36 @@ class TestThereAndBack:
         assert set(hands.texts("extracted")) == {one.pk for one in made}
 
 
+class TestAnnounced:
+    """Routers read by what they were told; so it is told in time, and taken back where nothing comes of it."""
+
+    def test_before_the_first_bucket_moves(self, sides: Sides, made: Order) -> None:
+        seen = []
+
+        def wait(seconds: float) -> None:
+            seen.append((seconds, goals.on_their_way("default", ["orders"]), states(bucket_of(made))["legacy"]))
+
+        terms = replace(QUICK, announce_seconds=2.0, wait=wait)
+        others = {(bucket_of(made) + 1) % 100, bucket_of(made)}
+        assert move("orders", "extracted", others, terms=terms, between=sides).done
+        assert seen[0] == (2.0, {"orders": frozenset(others)}, (OWNER, 1))
+        assert goals.on_their_way("default", ["orders"]) == {}
+
+    def test_what_never_had_its_turn_is_taken_back(self, sides: Sides, made: Order) -> None:
+        def stop(text: str) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            move("orders", "extracted", range(5), terms=QUICK, between=sides, progress=stop)
+        assert goals.on_their_way("default", ["orders"]) == {}
+        assert hands.owner_of(4) == "legacy"
+
+    def test_the_sweeper_takes_back_what_a_dead_operator_announced(self, sides: Sides, made: Order) -> None:
+        goals.set_goals(LEGACY, range(5), "extracted")
+        moving.resume("orders", terms=replace(QUICK, begin=False), between=sides)
+        assert goals.on_their_way("default", ["orders"]) == {}
+
+
 class TestDeath:
     """A coordinator dies before or after each of its swaps; the next one, or the sweeper, goes on."""
 
