@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from django.conf import settings as of_tests
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.utils import timezone
 
 from migrations_plan.sync import database, leases, operate
 from migrations_plan.sync.capture import install, upkeep
@@ -193,6 +195,12 @@ class TestRun:
             run("run", "orders", "--once") == "legacy->extracted: nothing to send; extracted->legacy: nothing to send\n"
         )
         assert contents(LEGACY) == contents(OWN)
+
+    def test_a_lease_that_a_dead_one_has_left_is_waited_for(self, run: Run, joined: Direction) -> None:
+        made = order()
+        Lease.objects.create(name="relay orders 0", holder="dead", until=timezone.now() + timedelta(seconds=0.3))
+        run("run", "orders", "--seconds", "1")
+        assert contents(OWN).keys() == {str(made.pk)}
 
     def test_once_with_a_backfill(self, run: Run, joined: Direction) -> None:
         with database.capture_suppressed("default"):

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
+from math import inf
 from threading import Event
 from time import monotonic
 from typing import Any
@@ -15,6 +16,7 @@ from migrations_plan.sync.conf import conf
 from migrations_plan.sync.errors import Busy, SyncError, UnknownAggregate
 
 REFUSED, USAGE = 1, 2
+BUSY_SECONDS = 0.2
 
 
 class Command(BaseCommand):
@@ -161,14 +163,22 @@ class Command(BaseCommand):
             )
 
     def _run(self, options: dict[str, Any]) -> None:
-        name, started, said = options["aggregate"], monotonic(), ""
+        name, said = options["aggregate"], ""
+        until = inf if options["seconds"] is None else monotonic() + options["seconds"]
         while True:
-            report = operate.run_once(name)
+            over = monotonic() >= until
+            try:
+                report = operate.run_once(name)
+            except Busy as busy:  # somebody is at it, or was until he died: his lease ends
+                if over or options["once"]:
+                    raise
+                self._progress(str(busy))
+                pause(BUSY_SECONDS)
+                continue
             text = pages.ran(report)
             if text != said:
                 self._progress(text)
                 said = text
-            over = options["seconds"] is not None and monotonic() - started >= options["seconds"]
             if over or (options["once"] and (report.idle or report.away)):
                 break
             if report.away or report.idle:
