@@ -47,7 +47,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--no-traffic", action="store_true", help="start everything and send nothing")
     parser.add_argument("--cut-over", action="store_true", help="let ownership change hands as well (not finished)")
-    parser.add_argument("--minutes", type=float, default=9.0, help="the run has failed after this long (default 9)")
+    parser.add_argument("--minutes", type=float, default=12.0, help="the run has failed after this long (default 12)")
     parser.add_argument("--seed", type=int, default=7, help="of the invented shop and of the customers' choices")
     parser.add_argument(
         "--port-base", type=int, default=DEFAULT_PORT_BASE, help=f"the shop's port (default {DEFAULT_PORT_BASE})"

@@ -10,7 +10,7 @@ from demo.separation import verify
 from demo.sides import steady
 from demo.site import ROOT
 
-PERCENTAGES = (1, 10, 50)
+PERCENTAGES = (1, 10, 50, 100)
 KILLED_AT = 70
 """Buckets at the service when everything that moves them is killed."""
 LONG = 200.0
@@ -33,8 +33,7 @@ def owners(run: Run) -> Owners:
 
 
 def cut_over(run: Run) -> None:
-    """Make the service the owner of ever more customers' orders; the shop keeps a copy."""
-    run.phase("advance", "orders", "--to", "separate.shadow", "--wait", "60", "--reason", "demo")
+    """Make the service the owner of ever more customers' orders, and of all in the end; the shop keeps a copy."""
     for percent in PERCENTAGES:
         _compared(run)
         _advance(run, f"separate.cutover@{percent}")
@@ -43,7 +42,13 @@ def cut_over(run: Run) -> None:
 
 
 def killed_on_the_way(run: Run) -> None:
-    """Kill whoever moves the buckets, the worker and the service's own store at once; running it again goes on."""
+    """Go forward once more; kill whoever moves the last half, the worker and the service's own store at once.
+
+    Running it again goes on.
+    """
+    for percent in PERCENTAGES[:-1]:
+        _compared(run)
+        _advance(run, f"separate.cutover@{percent}")
     _compared(run)
     command = run.site.manage("phase", "advance", "orders", "--to", "separate.cutover@100", "--wait", "60")
     moving = subprocess.Popen(
@@ -73,7 +78,12 @@ def killed_on_the_way(run: Run) -> None:
     run.wait(enough(run, len(run.log), requests=60, orders=4), seconds=40, what="customers order again")
     _advance(run, "separate.cutover@100")
     _owned(run, 100)
-    steady(run, reads=100, writes=100, requests=80, orders=8)
+    steady(run, reads=100, writes=100, requests=100, orders=10)
+    with run.shop.reading() as connection:
+        held = sync_tables.held(connection)
+    middle, high = held[len(held) // 2], held[len(held) * 99 // 100]
+    times = f"p50 {middle} ms, p99 {high} ms, longest {held[-1]} ms"
+    run.note(f"{len(held)} changes of hands; in a bucket nobody could write for {times}")
 
 
 def come_home(run: Run) -> None:
@@ -82,21 +92,6 @@ def come_home(run: Run) -> None:
     run.phase("rollback", "orders", "--to", "separate.shadow", "--reason", "demo", seconds=LONG)
     _owned(run, 0)
     steady(run, reads=100, writes=100, requests=80, orders=8)
-
-
-def forward_for_good(run: Run) -> None:
-    """And forward once more, each step on fresh evidence."""
-    for percent in (*PERCENTAGES, 100):
-        _compared(run)
-        _advance(run, f"separate.cutover@{percent}")
-    _owned(run, 100)
-    steady(run, reads=100, writes=100, requests=100, orders=10)
-    with run.shop.reading() as connection:
-        held = sync_tables.held(connection)
-    middle, high = held[len(held) // 2], held[len(held) * 99 // 100]
-    run.note(
-        f"{len(held)} changes of hands; nobody could write for p50 {middle} ms, p99 {high} ms, longest {held[-1]} ms"
-    )
 
 
 def _advance(run: Run, step: str) -> None:

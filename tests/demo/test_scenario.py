@@ -9,7 +9,7 @@ from demo.cast import BANDS, choose
 from demo.checks import Check
 from demo.records import Log, Record, by_side, percentile
 from demo.report import last_line, verdicts
-from demo.scenario import ACTS
+from demo.scenario import ACTS, story
 from demo.shopping import MIX
 from demo.sides import due_side, fell_back
 from demo.tables import Person
@@ -143,3 +143,9 @@ def test_broken_traffic_is_not_silent() -> None:
     until(lambda: bool(traffic.errors), seconds=10, what="the thread broke")
     with pytest.raises(RuntimeError, match="went silent"):
         traffic.stop()
+
+
+def test_ownership_changes_hands_on_request_once_both_homes_are_compared() -> None:
+    names = [act.name for act in story(cut_over=True)]
+    assert names[names.index("second shadow") :][:5] == ["second shadow", "cut-over", "come home", "killed", "cut off"]
+    assert story(cut_over=False) == tuple(ACTS)

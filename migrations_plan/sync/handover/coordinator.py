@@ -180,6 +180,10 @@ def _ready(run: _Drive, goal: str, source: BucketLook) -> bool:
     except NotYet as reason:
         _give_back(run, goal, str(reason))
         return False
+    except PeerUnavailable as away:
+        if not away.busy:
+            raise
+        run.terms.wait(PAUSE_SECONDS)  # it has its hands full with what the relay sends, and is done with it soon
     if monotonic() - run.frozen_at > run.terms.hold_seconds:
         _give_back(
             run,

@@ -19,6 +19,8 @@ from migrations_plan.sync.wire.refusals import Refusal
 CHUNK = 262_144
 LATER = frozenset({408, 425, 429})
 """Refusals that say nothing about the request; those from 500 on neither."""
+BUSY = frozenset({429, 503})
+"""What says that the other side is there, and could not do it at this moment."""
 RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 300.0
 ADVICE: Mapping[int, str] = {
@@ -90,7 +92,7 @@ def _failure(response: requests.Response, content: bytes, name: str) -> PeerUnav
     told = f"{name} answered {status}: {_reason(content)}"
     if status >= 500 or status in LATER:
         retry_after = _retry_after(response.headers.get("Retry-After", ""))
-        return PeerUnavailable(told, retry_after=retry_after, busy=status == 503)
+        return PeerUnavailable(told, retry_after=retry_after, busy=status in BUSY)
     if 300 <= status < 400:
         return PeerRefused(
             f"{told} It points to {response.headers.get('Location')!r}; give its URL without a redirect."

@@ -230,6 +230,21 @@ class TestConditions:
         with leases.held("default", "handover orders", 10), pytest.raises(Busy, match="is being done by"):
             go(sides, made, "extracted")
 
+    def test_a_service_with_its_hands_full_is_asked_again(self, sides: Sides, made: Order, monkeypatch: Patch) -> None:
+        """The relay applies there as well, and only so much is applied at once."""
+        from migrations_plan.sync.errors import PeerUnavailable
+
+        apply, refusals = sides["extracted"].apply, [PeerUnavailable("Busy.", busy=True)] * 2
+
+        def busy(*args: object) -> object:
+            if refusals:
+                raise refusals.pop()
+            return apply(*args)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(sides["extracted"], "apply", busy)
+        assert go(sides, made, "extracted").done
+        assert refusals == []
+
     def test_the_service_may_be_away(self, sides: Sides, made: Order) -> None:
         from migrations_plan.sync.errors import PeerUnavailable
 
