@@ -87,7 +87,9 @@ def diverted(exchange: Exchange) -> Steps[Answered]:
 
 def ask(exchange: Exchange, *, key: str | None = None) -> UpstreamResponse:
     """Send the request to the service and return its answer; raise for no answer and for a server error."""
-    return call(upstream_for(exchange.decision.service, exchange.decision.store), _outbound(exchange, key))
+    upstream = upstream_for(exchange.decision.service, exchange.decision.store)
+    alone = exchange.is_write and exchange.decision.owner == "extracted"
+    return call(upstream.patient if alone else upstream, _outbound(exchange, key))
 
 
 def call(upstream: Upstream, outbound: OutboundRequest) -> UpstreamResponse:

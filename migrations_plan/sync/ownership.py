@@ -40,9 +40,10 @@ def moved(aggregate: Aggregate) -> int:
     return _rows(aggregate).exclude(state=START[conf().side]).count()
 
 
-def states(aggregate: Aggregate) -> tuple[BucketState, ...]:
-    """Return what this side is to each bucket."""
-    rows = _rows(aggregate).order_by("bucket").values_list("bucket", "state", "epoch", "backfilled")
+def states(aggregate: Aggregate, buckets: Collection[int] | None = None) -> tuple[BucketState, ...]:
+    """Return what this side is to each bucket, or to these."""
+    wanted = _rows(aggregate) if buckets is None else _rows(aggregate).filter(bucket__in=buckets)
+    rows = wanted.order_by("bucket").values_list("bucket", "state", "epoch", "backfilled")
     return tuple(
         BucketState(bucket=bucket, state=State(state), epoch=epoch, backfilled=backfilled)
         for bucket, state, epoch, backfilled in rows
@@ -106,7 +107,7 @@ def look(aggregate: Aggregate, buckets: Iterable[int]) -> tuple[BucketLook, ...]
     """
     wanted = sorted(set(buckets))
     with snapshot(aggregate.alias):
-        found = [one for one in states(aggregate) if one.bucket in set(wanted)]
+        found = states(aggregate, wanted)
         waiting = Counter(_marks(aggregate, wanted).filter(gen__gt=F("acked")).values_list("bucket", flat=True))
     intents = open_intents(aggregate.group, wanted)
     return tuple(

@@ -1,7 +1,7 @@
 """What goes to an upstream, what comes back, and what can go wrong on the way."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
 from urllib.parse import SplitResult, urlsplit
@@ -29,6 +29,11 @@ class Upstream:
     timeouts: Timeouts = field(default_factory=Timeouts)
     idle_seconds: float = 1.5
     """How long a connection may wait for its next request; below the keep-alive time of the server (gunicorn: 2 s)."""
+
+    @cached_property
+    def patient(self) -> "Upstream":
+        """Return the same without a deadline of its own for the first byte: for what nobody else may do instead."""
+        return replace(self, timeouts=replace(self.timeouts, first_byte=self.timeouts.total))
 
     @property
     def name(self) -> str:

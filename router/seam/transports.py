@@ -27,11 +27,12 @@ class Captured(Exception):
         self.sent = sent
 
 
-def live(service: str, store: str, identity: Identity, key: str | None = None) -> Transport:
-    """Send to the service, under its breaker and within its deadlines."""
+def live(service: str, store: str, identity: Identity, key: str | None = None, *, patient: bool = False) -> Transport:
+    """Send to the service, under its breaker and within its deadlines; ``patient`` where nobody else may do it."""
 
     def transport(sent: Sent) -> Answer:
         upstream = upstream_for(service, store)
+        upstream = upstream.patient if patient else upstream
         return _answer(call(upstream, _outbound(upstream, identity, sent, key)))
 
     return transport

@@ -116,7 +116,8 @@ class _Call(Generic[R]):
         if self.operation.remote_function is None:
             raise self.operation.unfinished()
         key = self.given or uuid.uuid4().hex
-        client = self._client(live(self.decision.service, self.decision.store, self.identity, key))
+        decision, alone = self.decision, self.decision.owner == "extracted"
+        client = self._client(live(decision.service, decision.store, self.identity, key, patient=alone))
         try:
             result = self.operation.ask(client, self.args, self.kwargs)
         except Exception:

@@ -26,6 +26,7 @@ def logged_in(house: House, customer: Customer) -> requests.Session:
     """Return a browser with the customer's session and CSRF cookies."""
     session = requests.Session()
     session.trust_env = False
+    session.headers["Connection"] = "close"
     session.get(f"{house.url}/api/auth/csrf/", timeout=30)
     answer = session.post(
         f"{house.url}/api/auth/login/",

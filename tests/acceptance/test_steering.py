@@ -52,6 +52,7 @@ class Admin:
         self.url = house.url
         self.session = requests.Session()
         self.session.trust_env = False
+        self.session.headers["Connection"] = "close"
         self.post("/admin/login/", username=customer.user.username, password="demo-password", next="/admin/")
 
     def post(self, path: str, **fields: str) -> None:

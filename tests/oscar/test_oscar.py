@@ -84,6 +84,8 @@ class Reader:
 
     def __post_init__(self) -> None:
         self.session.trust_env = False
+        # The server ends a connection that was idle for two seconds, perhaps while the next request is on its way.
+        self.session.headers["Connection"] = "close"
 
     def get(self, path: str) -> requests.Response:
         """Open a page."""

@@ -1,6 +1,7 @@
 """While data changes hands each write is carried out once, by whoever owns its data, or answered 503 in time."""
 
 import copy
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -166,6 +167,21 @@ class TestTheServiceOwnsIt:
         for _ in range(8):  # until the breaker is open, and after that
             answer = post()
             assert (answer.status_code, answer["Retry-After"], names()) == (503, "1", [])
+
+    def test_a_write_is_waited_for_and_a_read_is_not(self, owned: None, own: Recorder, settings: Any) -> None:
+        """The copy can show it instead; nobody else can do it."""
+        strangler = copy.deepcopy(settings.STRANGLER)
+        strangler["SERVICES"]["orders"]["TIMEOUTS"] = {"FIRST_BYTE": 0.05, "TOTAL": 5.0}
+        settings.STRANGLER = strangler
+        never = threading.Event()
+
+        def slowly(request: Received) -> tuple[int, dict[str, str], bytes]:
+            never.wait(0.3)
+            return made(request)
+
+        own.answer = slowly
+        assert post().content == b"service made it"
+        assert Client().get(f"/show/{OWNER}/").content == b"legacy shows"
 
     def test_a_read_that_fails_there_is_answered_by_the_copy_and_says_so(self, owned: None, own: Recorder) -> None:
         own.answer = fail

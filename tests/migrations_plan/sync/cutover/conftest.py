@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from migrations_plan import api, plan_registry
+from migrations_plan import api, lease, plan_registry
 from migrations_plan.executor import Executor
 from migrations_plan.runs import Progress
 from migrations_plan.sync import aggregates, backfill, operate
@@ -21,6 +21,12 @@ def registered() -> Iterator[None]:
     """Let this be the plan of orders, and the shop's the only aggregate."""
     with plan_registry.replaced(PLAN), aggregates.replaced(LEGACY):
         yield
+
+
+@pytest.fixture(autouse=True)
+def unrenewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave leases as they are: on SQLite, who renews one waits for the transaction that the whole test is in."""
+    monkeypatch.setattr(lease, "RENEWALS", 0.01)
 
 
 @pytest.fixture
