@@ -145,6 +145,7 @@ EVENT_TOPICS = ["orders.#"]
 STRANGLER_EVENTS = {
     "CONSUMER": "shop",
     "CONSUMERS": {"shop": EVENT_TOPICS},
+    "TRAVELS": {"orders.order": "orders"},
     "CELERY_APP": "legacy_shop.celery.app",
     "LEASE_SECONDS": float(os.environ.get("SHOP_EVENTS_LEASE_SECONDS", "60")),
 }

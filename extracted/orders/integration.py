@@ -52,19 +52,19 @@ class OrderCancelled:
 @bus.on(events.OrderPlaced)
 def tell_placed(event: events.OrderPlaced) -> None:
     """Publish that a customer has ordered."""
-    publish(OrderPlaced(**_facts(event.order)), key=event.order.id)
+    publish(OrderPlaced(**_facts(event.order)), key=event.order.id, owner=event.order.customer)
 
 
 @bus.on(events.OrderPaid)
 def tell_paid(event: events.OrderPaid) -> None:
     """Publish that the money has arrived."""
-    publish(OrderPaid(**_facts(event.order)), key=event.order.id)
+    publish(OrderPaid(**_facts(event.order)), key=event.order.id, owner=event.order.customer)
 
 
 @bus.on(events.OrderCancelled)
 def tell_cancelled(event: events.OrderCancelled) -> None:
     """Publish that the order was called off."""
-    publish(OrderCancelled(**_facts(event.order)), key=event.order.id)
+    publish(OrderCancelled(**_facts(event.order)), key=event.order.id, owner=event.order.customer)
 
 
 def _facts(order: Order) -> dict[str, Any]:

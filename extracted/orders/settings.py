@@ -96,6 +96,7 @@ STRANGLER_IDEMPOTENCY = {
     **({"OWNED_BUCKETS": "migrations_plan.sync.operate.owned_buckets"} if OWN_STORE else {}),
 }
 STRANGLER_EVENTS = {
+    "TRAVELS": {"orders.order": "orders"},
     # In the shared store the outbox is the monolith's own. That of the own store has another name, and is handed over
     # to whoever asks for it (/internal/events/take/): the topics below are what the shop wants of it.
     **({"STREAM": "orders", "CONSUMERS": {"shop": ["orders.#"]}} if OWN_STORE else {}),

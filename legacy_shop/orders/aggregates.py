@@ -8,6 +8,7 @@ from legacy_shop.orders.models import Order
 from migrations_plan.sync.aggregates import Aggregate, Part, Rows, register
 from migrations_plan.sync.fields import Choice, Column, Money
 from migrations_plan.sync.keys import travelling_keys
+from migrations_plan.sync.numbers import travelling_numbers
 
 MINTS_FROM = 2**41
 """On SQLite, where the shop has to mint above the service's range, which is from 2**40; PostgreSQL stays below it."""
@@ -73,5 +74,7 @@ ORDERS = register(
     )
 )
 
+NUMBERS = register(travelling_numbers("orders"))
+"""So do the numbers of their events, which go on where they stopped."""
 KEYS = register(travelling_keys("orders"))
 """What clients were answered under their idempotency keys goes where their orders go."""

@@ -52,19 +52,19 @@ class OrderCancelled:
 @bus.on(events.OrderPlaced)
 def tell_placed(event: events.OrderPlaced) -> None:
     """Publish that a customer has ordered."""
-    publish(OrderPlaced(**_facts(event.order)), key=event.order.pk)
+    publish(OrderPlaced(**_facts(event.order)), key=event.order.pk, owner=event.order.customer_id)
 
 
 @bus.on(events.OrderPaid)
 def tell_paid(event: events.OrderPaid) -> None:
     """Publish that the money has arrived."""
-    publish(OrderPaid(**_facts(event.order)), key=event.order.pk)
+    publish(OrderPaid(**_facts(event.order)), key=event.order.pk, owner=event.order.customer_id)
 
 
 @bus.on(events.OrderCancelled)
 def tell_cancelled(event: events.OrderCancelled) -> None:
     """Publish that the order was called off."""
-    publish(OrderCancelled(**_facts(event.order)), key=event.order.pk)
+    publish(OrderCancelled(**_facts(event.order)), key=event.order.pk, owner=event.order.customer_id)
 
 
 def _facts(order: Order) -> dict[str, Any]:

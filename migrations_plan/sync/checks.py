@@ -14,6 +14,7 @@ from migrations_plan.sync.conf import SETTING, SyncSettings, conf
 from migrations_plan.sync.documents import form_of
 from migrations_plan.sync.errors import DeclarationError
 from migrations_plan.sync.keys import check_travelling_keys
+from migrations_plan.sync.numbers import check_travelling_numbers
 
 
 def register_all(tasks: ModuleType) -> None:
@@ -22,6 +23,7 @@ def register_all(tasks: ModuleType) -> None:
     register(check_settings)
     register(check_aggregates)
     register(check_travelling_keys)
+    register(check_travelling_numbers)
     register(check_triggers, Tags.database)
 
 

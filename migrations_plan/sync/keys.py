@@ -47,7 +47,7 @@ def check_travelling_keys(app_configs: Sequence[AppConfig] | None, **kwargs: Any
     found = declared()
     names = {aggregate.name for aggregate in found}
     keys = [aggregate for aggregate in found if aggregate.root.model.lower() == MODEL.lower()]
-    return [*_undeclared(kept, keys), *_not_kept(kept, keys), *_without_leader(keys, names)]
+    return [*_undeclared(kept, keys), *_not_kept(kept, keys), *without_leader(keys, names)]
 
 
 def _undeclared(kept: Iterable[str], keys: Iterable[Aggregate]) -> Iterator[CheckMessage]:
@@ -75,7 +75,8 @@ def _not_kept(kept: Iterable[str], keys: Iterable[Aggregate]) -> Iterator[CheckM
             )
 
 
-def _without_leader(keys: Iterable[Aggregate], names: set[str]) -> Iterator[CheckMessage]:
+def without_leader(keys: Iterable[Aggregate], names: set[str]) -> Iterator[CheckMessage]:
+    """Yield an error for each that changes hands with an aggregate which is not declared."""
     for one in keys:
         if one.moves_with not in names:
             yield Error(

@@ -38,6 +38,7 @@ def by_the_service(kind: type, order: Order) -> None:
                 currency=order.currency,
             ),
             key=order.pk,
+            owner=order.customer_id,
         )
 
 

@@ -6,6 +6,7 @@ from extracted.orders.own_store.names import join_name, split_name
 from migrations_plan.sync.aggregates import Aggregate, Part, Rows
 from migrations_plan.sync.fields import Choice, Column, Joined
 from migrations_plan.sync.keys import travelling_keys
+from migrations_plan.sync.numbers import travelling_numbers
 
 ORDERS = Aggregate(
     name="orders",
@@ -66,5 +67,7 @@ ORDERS = Aggregate(
     ),
 )
 
+NUMBERS = travelling_numbers("orders")
+"""The numbers of their events, which go on where they stopped."""
 KEYS = travelling_keys("orders")
 """What clients were answered under their idempotency keys comes with their orders."""

@@ -3,11 +3,12 @@
 from functools import partial
 
 from extracted.orders.own_store import sagas
-from extracted.orders.own_store.aggregates import KEYS, ORDERS
+from extracted.orders.own_store.aggregates import KEYS, NUMBERS, ORDERS
 from migrations_plan.sync import intents
 from migrations_plan.sync.aggregates import register
 from router.sagas.api import open_by_bucket
 
 register(ORDERS)
 register(KEYS)
+register(NUMBERS)
 intents.register(ORDERS.name, "saga", partial(open_by_bucket, sagas.SERVICE))

@@ -24,6 +24,8 @@ class EventSettings:
     exchange: str = "strangler.events"
     celery_app: str = ""
     """Dotted path of the Celery application that events go through; empty: the current one."""
+    travels: Mapping[str, str] = field(default_factory=dict)
+    """By aggregate of events, the synced one with which their numbers change hands: ``orders.order``: ``orders``."""
     resend_seconds: float = 10.0
     """An event that was not acknowledged is sent again after this, then after twice this, and so on."""
     max_resend_seconds: float = 300.0
@@ -37,7 +39,16 @@ class EventSettings:
 
 def conf() -> EventSettings:
     """Return the settings as they are now; raise ImproperlyConfigured for a key or a value that means nothing."""
-    return read(SETTING, EventSettings, {Mapping[str, tuple[str, ...]]: _consumers})
+    more = {Mapping[str, tuple[str, ...]]: _consumers, Mapping[str, str]: _travels}
+    return read(SETTING, EventSettings, more)
+
+
+def _travels(setting: str, name: str, value: Any) -> Mapping[str, str]:
+    if not isinstance(value, Mapping) or not all(
+        isinstance(one, str) and one for pair in value.items() for one in pair
+    ):
+        raise ImproperlyConfigured(f'{setting}[{name!r}] is {value!r}. Use a dictionary: {{"orders.order": "orders"}}.')
+    return dict(value)
 
 
 def _consumers(setting: str, name: str, value: Any) -> Mapping[str, tuple[str, ...]]:

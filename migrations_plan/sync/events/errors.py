@@ -16,6 +16,10 @@ class NotInTransaction(EventError):
     """An event was published outside of a transaction: it could be kept without the change that it tells of."""
 
 
+class NoOwner(EventError):
+    """An event of an aggregate that changes hands was published without saying whose it is."""
+
+
 class Unreadable(EventError):
     """An event arrived that this program can make nothing of."""
 

@@ -21,6 +21,28 @@ class AggregateSequence(models.Model):
         return f"{self.aggregate} {self.key}: {self.last}"
 
 
+class TravellingSequence(models.Model):
+    """Counts the events of one aggregate that changes hands, at both of its homes in turn.
+
+    Its rows are synced and fenced, and so written by the owner of their bucket alone.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    aggregate = models.CharField(max_length=100)
+    key = models.CharField(max_length=255)
+    bucket = models.PositiveSmallIntegerField(help_text="Of the aggregate.")
+    last = models.PositiveBigIntegerField()
+    types = models.JSONField(default=dict, help_text="By type, the number of the latest event.")
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("aggregate", "key"), name="one_travelling_sequence_per_aggregate"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.aggregate} {self.key}: {self.last}"
+
+
 class OutboxEvent(models.Model):
     """An event that was committed together with what it tells of."""
 
@@ -30,6 +52,11 @@ class OutboxEvent(models.Model):
     aggregate = models.CharField(max_length=100)
     key = models.CharField(max_length=255)
     sequence = models.PositiveBigIntegerField()
+    before = models.JSONField(
+        null=True,
+        blank=True,
+        help_text="By type, the number of the aggregate's latest event before it; null where nobody keeps it.",
+    )
     payload = models.JSONField(encoder=DjangoJSONEncoder)
     occurred_at = models.DateTimeField()
     created_at = models.DateTimeField()

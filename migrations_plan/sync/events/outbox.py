@@ -1,17 +1,18 @@
 """The outbox: events are kept in the transaction of what they tell of (transactional outbox, C. Richardson)."""
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import IntegrityError, connections, router, transaction
+from django.db import connections, router, transaction
 from django.db.models import Exists, F, Max, OuterRef, QuerySet
 from django.utils import timezone
 
 from migrations_plan.sync.events.conf import conf
 from migrations_plan.sync.events.errors import NotInTransaction
-from migrations_plan.sync.events.models import AggregateSequence, Delivery, OutboxEvent
+from migrations_plan.sync.events.models import Delivery, OutboxEvent
+from migrations_plan.sync.events.numbers import next_number
 from migrations_plan.sync.events.topology import matches
 from migrations_plan.sync.events.types import encode, type_of
 
@@ -23,11 +24,13 @@ def alias() -> str:
     return router.db_for_write(OutboxEvent)
 
 
-def publish(payload: Any, *, key: object, occurred_at: datetime | None = None) -> uuid.UUID:
+def publish(payload: Any, *, key: object, owner: Any = None, occurred_at: datetime | None = None) -> uuid.UUID:
     """Keep an event in the caller's transaction and return its id; delivery is somebody else's work, later.
 
-    ``key`` names the aggregate that it happened to. Raises NotInTransaction outside of a transaction of the outbox's
-    database, and Unfit if a field of the payload holds what its declaration does not allow.
+    ``key`` names the aggregate that it happened to, and ``owner`` its partition key, which is needed where the
+    aggregate changes hands (``TRAVELS``). Raises NotInTransaction outside of a transaction of the outbox's database,
+    Unfit if a field of the payload holds what its declaration does not allow, NoOwner for a missing owner, and
+    NotOwner where the other side owns the aggregate.
     """
     declared, data, using, now = type_of(type(payload)), encode(payload), alias(), timezone.now()
     if not connections[using].in_atomic_block:
@@ -35,31 +38,19 @@ def publish(payload: Any, *, key: object, occurred_at: datetime | None = None) -
             f"{declared.name} was published outside of a transaction of the database {using!r}. Publish it in the "
             "transaction.atomic() block that makes the change."
         )
+    number = next_number(declared.name, declared.aggregate, str(key), owner, using)
     event = OutboxEvent.objects.using(using).create(
         type=declared.name,
         version=declared.version,
         aggregate=declared.aggregate,
         key=str(key),
-        sequence=_next_number(declared.aggregate, str(key), using),
+        sequence=number.sequence,
+        before=number.before,
         payload=data,
         occurred_at=occurred_at or now,
         created_at=now,
     )
     return event.event_id
-
-
-def _next_number(aggregate: str, key: str, using: str) -> int:
-    """Count up, holding the row until the transaction ends: numbers are those of the commits, and none is left out."""
-    rows = AggregateSequence.objects.using(using).filter(aggregate=aggregate, key=key)
-    while True:
-        if rows.update(last=F("last") + 1):
-            return rows.values_list("last", flat=True).get()
-        try:
-            with transaction.atomic(using=using):
-                rows.create(aggregate=aggregate, key=key, last=1)
-        except IntegrityError:
-            continue  # somebody else began the aggregate, and has committed by now
-        return 1
 
 
 def fan_out(limit: int = FAN_OUT_BATCH) -> int:
@@ -70,7 +61,7 @@ def fan_out(limit: int = FAN_OUT_BATCH) -> int:
         events = list(rows[:limit])
         for event in events:
             wanted = [name for name, topics in consumers.items() if any(matches(t, event.type) for t in topics)]
-            before = _got_before(event, using)
+            before = _got_before(event, consumers, using)
             Delivery.objects.using(using).bulk_create(
                 [Delivery(event=event, consumer=name, after=before.get(name, 0), next_at=now) for name in wanted],
                 ignore_conflicts=True,
@@ -79,11 +70,19 @@ def fan_out(limit: int = FAN_OUT_BATCH) -> int:
     return len(events)
 
 
-def _got_before(event: OutboxEvent, using: str) -> dict[str, int]:
+def _got_before(event: OutboxEvent, consumers: Mapping[str, Sequence[str]], using: str) -> dict[str, int]:
     """Return, by consumer, the number of the aggregate's latest event that it gets before this one.
 
-    One that is purged is not found, and need not be: it was acknowledged by all who got it.
+    Of an aggregate that changes hands, the earlier ones may be in another outbox, and the event brings along which they
+    were. Otherwise they are here. One that is purged is not found, and need not be: all who got it acknowledged it.
     """
+    if event.before is not None:
+        return {
+            name: max(
+                (number for kind, number in event.before.items() if any(matches(t, kind) for t in topics)), default=0
+            )
+            for name, topics in consumers.items()
+        }
     earlier = Delivery.objects.using(using).filter(
         event__aggregate=event.aggregate, event__key=event.key, event__sequence__lt=event.sequence
     )

@@ -73,7 +73,8 @@ def pay(*orders: Order) -> None:
     for order in orders:
         facts = {"order": order.pk, "number": order.number, "customer": order.customer_id}
         with transaction.atomic():
-            publish(OrderPaid(**facts, total=order.total, currency=order.currency), key=order.pk)
+            paid = OrderPaid(**facts, total=order.total, currency=order.currency)
+            publish(paid, key=order.pk, owner=order.customer_id)
 
 
 def everything_done(orders: int) -> bool:
