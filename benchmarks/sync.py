@@ -246,7 +246,7 @@ def lag() -> None:
     writer = threading.Thread(target=write_steadily, args=(stop,))
     writer.start()
     aggregate, way = find("orders"), directions("orders")[0]
-    relay.relay_for(aggregate, way, LAG_SECONDS, renew=lambda: None, wait=time.sleep)
+    relay.relay_for([aggregate], way, LAG_SECONDS, renew=lambda: None, wait=time.sleep)
     stop.set()
     writer.join()
     found = operate.standing("orders").directions[0]

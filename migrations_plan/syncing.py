@@ -76,7 +76,7 @@ def standing(aggregate: str) -> SyncStanding:
         _require()
         from migrations_plan.sync import operate
 
-        found = [operate.standing(one.name) for one in operate.together(aggregate)]
+        found = [operate.standing(one.name) for one in aggregates.together(aggregate)]
     except SyncError as problem:
         return SyncStanding(problem=str(problem))
     return of_group([_standing(one) for one in found])
@@ -113,7 +113,7 @@ def verification(aggregate: str) -> Verified | None:
         _require()
         from migrations_plan.sync import operate
 
-        found = [operate.latest_verification(one.name) for one in operate.together(aggregate)]
+        found = [operate.latest_verification(one.name) for one in aggregates.together(aggregate)]
     except SyncError:
         return None
     return verified_together([_verified(one) for one in found])

@@ -172,6 +172,11 @@ def members(group: str) -> tuple[Aggregate, ...]:
     return tuple(aggregate for aggregate in declared() if aggregate.group == group)
 
 
+def together(name: str) -> tuple[Aggregate, ...]:
+    """Return an aggregate and, after it, those that it leads: they change hands with it."""
+    return (find(name), *(one for one in members(name) if one.name != name))
+
+
 @contextmanager
 def replaced(*aggregates: Aggregate) -> Iterator[None]:
     """Know only these aggregates for the length of the block; for tests."""

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from migrations_plan.sync import backfill, changes, lag, leases, ownership, verify
 from migrations_plan.sync import relay as relaying
-from migrations_plan.sync.aggregates import Aggregate, declared, find, members
+from migrations_plan.sync.aggregates import Aggregate, declared, find, together
 from migrations_plan.sync.capture import install as triggers
 from migrations_plan.sync.capture import upkeep
 from migrations_plan.sync.capture.triggers import Health
@@ -67,11 +67,6 @@ def standing(name: str) -> Standing:
 def names() -> tuple[str, ...]:
     """Return the names of all aggregates that are declared here."""
     return tuple(aggregate.name for aggregate in declared())
-
-
-def together(name: str) -> tuple[Aggregate, ...]:
-    """Return an aggregate and, after it, those that it leads: they change hands with it."""
-    return (find(name), *(one for one in members(name) if one.name != name))
 
 
 def owned_buckets(name: str) -> frozenset[int] | None:
@@ -174,16 +169,16 @@ def _added_up(passes: Sequence[backfill.Pass]) -> backfill.Pass:
 
 def relay_once(name: str, seconds: float = math.inf) -> tuple[relaying.Report, ...]:
     """Send what is due, each way for no longer than some seconds; return what went which way."""
-    reports = [_relay_once(one, seconds) for one in together(name)]
-    return tuple(_of_one_way(ways) for ways in zip(*reports, strict=True))
-
-
-def _relay_once(aggregate: Aggregate, seconds: float) -> list[relaying.Report]:
+    leader = find(name)
     reports = []
-    for number, direction in enumerate(directions(aggregate.name)):
-        with leases.held(aggregate.alias, f"relay {aggregate.name} {number}", conf().lease_seconds) as lease:
-            reports.append(relaying.relay(aggregate, direction, renew=lease.renew, seconds=seconds))
-    return reports
+    for number, direction in enumerate(directions(name)):
+        with leases.held(leader.alias, f"relay {name} {number}", conf().lease_seconds) as lease:
+            reports.append(
+                _of_one_way(
+                    [relaying.relay(one, direction, renew=lease.renew, seconds=seconds) for one in together(name)]
+                )
+            )
+    return tuple(reports)
 
 
 def _of_one_way(reports: Sequence[relaying.Report]) -> relaying.Report:

@@ -8,7 +8,8 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from time import monotonic
 
@@ -24,6 +25,8 @@ logger = logging.getLogger("strangler.sync")
 
 REFUSED_SECONDS = 1.0
 PARKED_SECONDS = 2.0
+TURN_SECONDS = 0.5
+"""For so long one of several aggregates may keep the others waiting."""
 IDLE_SECONDS = (0.1, 0.05, 0.1, 0.2)
 """The pauses: after something was sent, so that more comes together; then longer, as nothing is found again."""
 
@@ -103,41 +106,44 @@ def _relay(
 
 
 def relay_for(
-    aggregate: Aggregate,
+    together: Sequence[Aggregate],
     direction: Direction,
     seconds: float,
     *,
     renew: Callable[[], None],
     wait: Callable[[float], None],
 ) -> Report:
-    """Relay again and again for some time, so that changes need not wait for the next hint that there are some."""
-    with lag.recording(aggregate.alias, aggregate.name, direction.name) as lags:
-        return _relay_for(aggregate, direction, seconds, renew=renew, wait=wait, lags=lags)
+    """Relay again and again for some time, so that changes need not wait for the next hint that there are some.
+
+    Aggregates that change hands together take turns, so that one worker's thread is enough for all of them.
+    """
+    with ExitStack() as recorders:
+        turns = [(one, recorders.enter_context(lag.recording(one.alias, one.name, direction.name))) for one in together]
+        return _relay_for(turns, direction, monotonic() + seconds, renew=renew, wait=wait)
 
 
 def _relay_for(
-    aggregate: Aggregate,
+    turns: Sequence[tuple[Aggregate, lag.Recorder]],
     direction: Direction,
-    seconds: float,
+    until: float,
     *,
     renew: Callable[[], None],
     wait: Callable[[float], None],
-    lags: lag.Recorder,
 ) -> Report:
-    until, idle = monotonic() + seconds, 0
     total: Counter[Outcome] = Counter()
+    idle = 0
     while True:
-        report = _relay(aggregate, direction, renew=renew, seconds=until - monotonic(), lags=lags)
-        total.update(report.outcomes)
-        idle = 0 if report.sent else idle + 1
-        if report.away or monotonic() >= until:
-            return Report(
-                direction=direction.name,
-                outcomes=total,
-                waiting=report.waiting,
-                away=report.away,
-                retry_after=report.retry_after,
-            )
+        waiting, sent = 0, 0
+        for aggregate, lags in turns:
+            seconds = min(until - monotonic(), TURN_SECONDS if len(turns) > 1 else math.inf)
+            report = _relay(aggregate, direction, renew=renew, seconds=seconds, lags=lags)
+            total.update(report.outcomes)
+            waiting, sent = waiting + report.waiting, sent + report.sent
+            if report.away:
+                return replace(report, outcomes=total, waiting=waiting)
+        if monotonic() >= until:
+            return Report(direction=direction.name, outcomes=total, waiting=waiting)
+        idle = 0 if sent else idle + 1
         wait(IDLE_SECONDS[min(idle, len(IDLE_SECONDS) - 1)])
 
 

@@ -10,7 +10,7 @@ from celery import Task, shared_task
 from kombu.exceptions import OperationalError
 
 from migrations_plan.sync import backfill, lag, leases, owners, verify
-from migrations_plan.sync.aggregates import Aggregate, declared, find
+from migrations_plan.sync.aggregates import Aggregate, declared, find, together
 from migrations_plan.sync.capture import upkeep
 from migrations_plan.sync.conf import conf
 from migrations_plan.sync.errors import Busy, SyncError
@@ -39,8 +39,9 @@ def sweep() -> None:
             upkeep.mend(aggregate)
         except SyncError as error:
             logger.error("%s: %s", aggregate.name, error)
-        for way in (0, 1):
-            _hint(relay, aggregate.name, way)
+        if aggregate.name == aggregate.group:
+            for way in (0, 1):
+                _hint(relay, aggregate.name, way)
         standing = backfill.standing(aggregate)
         if standing is not None and standing.finished_at is None:
             _hint(work_backfill, aggregate.name)
@@ -52,11 +53,15 @@ def sweep() -> None:
 
 @shared_task(name="strangler_sync.relay", ignore_result=True, bind=True)
 def relay(self: "Task[[str, int], str]", name: str, way: int) -> str:
-    """Relay one way of an aggregate (0: out of this side, 1: into it) for some seconds, unless somebody does."""
+    """Relay one way of an aggregate and of those that it leads (0: out of this side, 1: into it) for some seconds.
+
+    Nothing is done while somebody else is at it.
+    """
     done: list[Report] = []
 
     def work(aggregate: Aggregate, renew: Callable[[], None]) -> str:
-        report = relay_for(aggregate, directions(name)[way], RELAY_SECONDS, renew=renew, wait=pause)
+        installed = [one for one in together(name) if upkeep.installed(one)]
+        report = relay_for(installed, directions(name)[way], RELAY_SECONDS, renew=renew, wait=pause)
         if report.away:
             pause(min(report.retry_after, RELAY_SECONDS))
         else:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from celery import Task
 from django.contrib.auth.models import User
 from django.db import IntegrityError
 from django.http import HttpRequest
@@ -16,7 +17,7 @@ from django.utils import timezone
 from extracted.orders.own_store.aggregates import KEYS as DECLARED_BY_THE_SERVICE
 from legacy_shop.orders.aggregates import KEYS
 from legacy_shop.orders.models import Order
-from migrations_plan.sync import aggregates, backfill, operate, sides, verify
+from migrations_plan.sync import aggregates, backfill, operate, sides, tasks, verify
 from migrations_plan.sync.aggregates import Aggregate, Rows
 from migrations_plan.sync.buckets import BUCKETS, bucket
 from migrations_plan.sync.capture import upkeep
@@ -306,6 +307,22 @@ class TestTogether:
         found = operate.run_verification("orders", lambda text: None)
         assert (found.aggregate, found.compared, found.clean) == ("orders", 2, True)
         assert operate.latest_verification("orders.keys") is not None
+
+    def test_one_task_relays_both_in_turn(self, homes: Mapping[str, Side], monkeypatch: pytest.MonkeyPatch) -> None:
+        """So that a worker needs no more threads than there are services and ways."""
+        hints: list[tuple[str, ...]] = []
+        monkeypatch.setattr(Task, "apply_async", lambda self, args, **options: hints.append((self.name, *args)))
+        tasks.sweep()
+        assert [hint for hint in hints if hint[0] == "strangler_sync.relay"] == [
+            ("strangler_sync.relay", "orders", 0),
+            ("strangler_sync.relay", "orders", 1),
+        ]
+        way = Direction(source=homes["legacy"], target=homes["extracted"])
+        monkeypatch.setattr(tasks, "directions", lambda name: (way, Direction(source=way.target, target=way.source)))
+        monkeypatch.setattr(tasks, "RELAY_SECONDS", 0.0)
+        place(customer())
+        assert tasks.relay("orders", 0) == "legacy->extracted: 2 applied"
+        assert contents(KEYS) == contents(OWN_KEYS)
 
     def test_the_other_side_of_the_keys_is_that_of_the_orders(self, declared: None) -> None:
         assert sides.peer_of("orders.keys") == sides.peer_of("orders") is not None

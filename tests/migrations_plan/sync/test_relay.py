@@ -86,7 +86,7 @@ class TestTime:
             if len(waits) == 6:
                 order()
 
-        report = relay.relay_for(LEGACY, both, 1.2, renew=lambda: None, wait=wait)
+        report = relay.relay_for([LEGACY], both, 1.2, renew=lambda: None, wait=wait)
         assert waits == pytest.approx([0.05, 0.1, 0.2, 0.2, 0.2, 0.2, 0.1, 0.05, 0.1], abs=0.001)
         assert report.outcomes == {Outcome.APPLIED: 1}
 

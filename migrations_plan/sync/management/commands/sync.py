@@ -12,6 +12,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from migrations_plan.sync import operate, owner_pages, owners, pages
+from migrations_plan.sync.aggregates import together
 from migrations_plan.sync.conf import conf
 from migrations_plan.sync.errors import Busy, SyncError, UnknownAggregate
 
@@ -208,7 +209,7 @@ class Command(BaseCommand):
 
 def _named(name: str) -> str:
     """Return what is worked on: the aggregate, and those that it leads."""
-    return " and ".join(one.name for one in operate.together(name))
+    return " and ".join(one.name for one in together(name))
 
 
 def _both_sides(name: str) -> owners.Owners | None:
