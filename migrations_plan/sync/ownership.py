@@ -40,6 +40,11 @@ def moved(aggregate: Aggregate) -> int:
     return _rows(aggregate).exclude(state=START[conf().side]).count()
 
 
+def owns_all(aggregate: Aggregate) -> bool:
+    """Return whether this side is the owner of every bucket."""
+    return _rows(aggregate).filter(state=State.OWNER).count() == BUCKETS
+
+
 def states(aggregate: Aggregate, buckets: Collection[int] | None = None) -> tuple[BucketState, ...]:
     """Return what this side is to each bucket, or to these."""
     wanted = _rows(aggregate) if buckets is None else _rows(aggregate).filter(bucket__in=buckets)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from time import monotonic
 
-from migrations_plan.sync import backfill, lag
+from migrations_plan.sync import backfill, lag, ownership
 from migrations_plan.sync.aggregates import Aggregate
 from migrations_plan.sync.conf import conf
 from migrations_plan.sync.errors import PeerUnavailable
@@ -25,6 +25,7 @@ logger = logging.getLogger("strangler.sync")
 
 REFUSED_SECONDS = 1.0
 PARKED_SECONDS = 2.0
+NOTHING_THERE_SECONDS = 1.0
 TURN_SECONDS = 0.5
 """For so long one of several aggregates may keep the others waiting."""
 IDLE_SECONDS = (0.1, 0.05, 0.1, 0.2)
@@ -144,7 +145,17 @@ def _relay_for(
         if monotonic() >= until:
             return Report(direction=direction.name, outcomes=total, waiting=waiting)
         idle = 0 if sent else idle + 1
-        wait(IDLE_SECONDS[min(idle, len(IDLE_SECONDS) - 1)])
+        wait(_pause(turns[0][0], direction, idle))
+
+
+def _pause(leader: Aggregate, direction: Direction, idle: int) -> float:
+    """Return for how long nothing is looked for. The other side is not asked all the time for what it cannot have.
+
+    While this side owns every bucket, the other one is the replica of each, and relays nothing.
+    """
+    if idle and direction.target.name == conf().side and ownership.owns_all(leader):
+        return NOTHING_THERE_SECONDS
+    return IDLE_SECONDS[min(idle, len(IDLE_SECONDS) - 1)]
 
 
 def _acknowledge(aggregate: Aggregate, direction: Direction, results: Sequence[Result]) -> None:

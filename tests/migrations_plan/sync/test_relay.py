@@ -10,7 +10,7 @@ from migrations_plan.sync import backfill, changes, database, relay
 from migrations_plan.sync.errors import PeerRefused, PeerUnavailable
 from migrations_plan.sync.lag import percentiles
 from migrations_plan.sync.messages import Changes, Document, Held, Outcome, Result, Sent, State
-from migrations_plan.sync.models import Mark
+from migrations_plan.sync.models import Mark, Ownership
 from migrations_plan.sync.sides import Direction
 from tests.migrations_plan.sync.houses import AT, LEGACY, OWN, become, contents, marks, order, read
 
@@ -89,6 +89,24 @@ class TestTime:
         report = relay.relay_for([LEGACY], both, 1.2, renew=lambda: None, wait=wait)
         assert waits == pytest.approx([0.05, 0.1, 0.2, 0.2, 0.2, 0.2, 0.1, 0.05, 0.1], abs=0.001)
         assert report.outcomes == {Outcome.APPLIED: 1}
+
+    def test_who_owns_nothing_is_rarely_asked_for_changes(
+        self, both: Direction, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        waits: list[float] = []
+        now = 0.0
+        monkeypatch.setattr(relay, "monotonic", lambda: now)
+
+        def wait(seconds: float) -> None:
+            nonlocal now
+            now += seconds
+            waits.append(seconds)
+            if len(waits) == 2:
+                Ownership.objects.filter(aggregate="orders", bucket=3).update(state=State.FROZEN)
+
+        back = Direction(source=both.target, target=both.source)
+        relay.relay_for([LEGACY], back, 2.3, renew=lambda: None, wait=wait)
+        assert waits == pytest.approx([1.0, 1.0, 0.2, 0.2], abs=0.001)
 
 
 class TestAnswers:
