@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check bench chaos lock clean
+.PHONY: help demo run test coverage check bench chaos lock clean
 
 help:           ## list the targets
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -28,6 +28,9 @@ run: $(VENV)/base.stamp  ## start the shop, its services, the provider and a wor
 
 test: $(VENV)/dev.stamp check  ## every check and every test, on SQLite and, where it can differ, on PostgreSQL
 	$(BIN)/python -m tests
+
+coverage: $(VENV)/dev.stamp  ## the same tests, traced, which takes longer; fails below the floor
+	$(BIN)/python -m tests --coverage
 
 check: $(VENV)/dev.stamp  ## style, types, dependency direction, missing migrations
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""Run every test on SQLite, on PostgreSQL what a database has a part in, and hold the coverage to a floor."""
+"""Run every test on SQLite, on PostgreSQL what a database has a part in; with --coverage, hold that to a floor."""
 
 import os
 import subprocess
@@ -25,16 +25,18 @@ ELSEWHERE = {"DJANGO_SETTINGS_MODULE": "tests.elsewhere.settings"}
 
 def main(arguments: Sequence[str]) -> int:
     """Return the exit code: 0 if every run passed."""
+    measure = "--coverage" in arguments
+    arguments = [one for one in arguments if one != "--coverage"]
     with tempfile.TemporaryDirectory(prefix="strangler-coverage-") as folder, postgres() as server:
         if server.url:
             print(f"PostgreSQL: {server.origin}", flush=True)
         else:
             print(f"skipped: every test on PostgreSQL, because {server.why_not}", flush=True)
         code = 0
-        for number, (name, given, options) in enumerate(runs(server, arguments)):
+        for number, (name, given, options) in enumerate(runs(server, arguments, measure=measure)):
             measured = {"COVERAGE_FILE": str(Path(folder) / f"coverage.{number}")}
             code = run(name, {**measured, **given}, options) or code
-        if not arguments:
+        if measure:
             code = hold_to_the_floor(Path(folder)) or code
     if not server.url and os.environ.get("CI"):
         print("tests: failed, because in CI a PostgreSQL has to be there")
@@ -42,11 +44,13 @@ def main(arguments: Sequence[str]) -> int:
     return code
 
 
-def runs(server: Postgres, arguments: Sequence[str]) -> Iterator[tuple[str, dict[str, str], tuple[str, ...]]]:
+def runs(
+    server: Postgres, arguments: Sequence[str], *, measure: bool
+) -> Iterator[tuple[str, dict[str, str], tuple[str, ...]]]:
     """Yield the name, the environment and the options of each run of pytest."""
-    databases = [("SQLite", {"TEST_DATABASE": "sqlite"}, MEASURED)]
+    databases = [("SQLite", {"TEST_DATABASE": "sqlite"}, MEASURED if measure else ())]
     if server.url:
-        databases.append(("PostgreSQL", _settings(server), MEASURED_WHERE_MARKED))
+        databases.append(("PostgreSQL", _settings(server), MEASURED_WHERE_MARKED if measure else ()))
     for name, given, measured in databases:
         if arguments:
             yield name, given, tuple(arguments)
