@@ -1,5 +1,7 @@
 """Keep what customers mean to buy."""
 
+from collections.abc import Iterable
+
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
 
@@ -49,3 +51,15 @@ def set_quantity(customer: User, product_id: int, quantity: int) -> None:
 def empty(customer: User) -> None:
     """Take everything out of the customer's cart."""
     CartLine.objects.filter(cart__user=customer).delete()
+
+
+def put_back(customer_id: int, lines: Iterable[tuple[int, int]]) -> None:
+    """Return products and quantities to the cart that they were taken out of; what is in it by now stays."""
+    cart = Cart.objects.select_for_update().get(user=customer_id)
+    there = dict(cart.lines.values_list("product_id", "quantity"))
+    for product_id, quantity in lines:
+        CartLine.objects.update_or_create(
+            cart=cart,
+            product_id=product_id,
+            defaults={"quantity": min(there.get(product_id, 0) + quantity, HIGHEST_QUANTITY)},
+        )

@@ -1,8 +1,9 @@
 """Hold stock for orders that a service is about to write, and take back what its orders give up.
 
 A service cannot take stock in the transaction of its order, so it does it in two steps: *reserve* takes the pieces at
-once, *confirm* says that the order has come to be, *release* gives them back. Each takes effect once for its saga, in
-whatever order and however often the requests arrive: a reservation that comes after its release is refused.
+once, and out of the cart what is ordered from there; *confirm* says that the order has come to be, *release* gives all
+of it back. Each takes effect once for its saga, in whatever order and however often the requests arrive: a reservation
+that comes after its release is refused.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,8 +17,7 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from legacy_shop.cart.models import CartLine
-from legacy_shop.cart.services import locked_lines_of
+from legacy_shop.cart.services import empty, locked_lines_of, put_back
 from legacy_shop.catalog.models import Restock, StockReservation
 from legacy_shop.errors import Missing, Refused, ShopError
 from legacy_shop.orders.documents import money
@@ -75,19 +75,17 @@ def reserve(saga: UUID, wanted: Wanted) -> tuple[int, Any]:
 
 
 def confirm(saga: UUID) -> None:
-    """Let the order have its pieces, and take what was ordered out of the cart. Raises NotReserved."""
+    """Let the order have its pieces. Raises NotReserved."""
     with transaction.atomic():
         row = _locked(saga)
         if row is None or row.state in {State.RELEASED, State.REFUSED}:
             raise NotReserved
         if row.state == State.RESERVED:
             _end(row, State.CONFIRMED)
-            if row.from_cart:
-                _take_out_of_cart(row)
 
 
 def release(saga: UUID) -> None:
-    """Give the pieces back, if they were taken, and see to it that they are not taken later. Raises NotReserved."""
+    """Give back what was taken, if it was, and see to it that it is not taken later. Raises NotReserved."""
     with transaction.atomic():
         row = _made_or_locked(saga, lambda: _ended(saga, State.RELEASED))
         if row.state == State.CONFIRMED:
@@ -95,6 +93,8 @@ def release(saga: UUID) -> None:
         if row.state == State.RESERVED:
             _end(row, State.RELEASED)
             give_back((product, quantity) for product, quantity in row.lines)
+            if row.from_cart:
+                put_back(row.customer_id, row.lines)
 
 
 def restock(key: str, lines: Sequence[LineRequest]) -> None:
@@ -130,6 +130,8 @@ def _reserve(saga: UUID, wanted: Wanted) -> StockReservation:
     ship_to, entry = _place(customer, wanted.address)
     lines, total = price(_lines(customer, wanted), wanted.expected_total)
     take(lines)
+    if from_cart:
+        empty(customer)
     row.lines = [(line.product.pk, line.quantity) for line in lines]
     row.answer = _document(lines, total, ship_to, entry)
     row.save(update_fields=["lines", "answer"])
@@ -186,17 +188,6 @@ def _document(lines: Sequence[PricedLine], total: Decimal, ship_to: ShipTo, entr
             for line in lines
         ],
     }
-
-
-def _take_out_of_cart(row: StockReservation) -> None:
-    """Take out what was ordered; what the customer has put in since stays."""
-    ordered = dict(row.lines)
-    for line in CartLine.objects.select_for_update().filter(cart__user_id=row.customer_id, product_id__in=ordered):
-        left = line.quantity - ordered[line.product_id]
-        if left > 0:
-            CartLine.objects.filter(pk=line.pk).update(quantity=left)
-        else:
-            line.delete()
 
 
 def _made_or_locked(saga: UUID, make: Callable[[], StockReservation]) -> StockReservation:

@@ -137,18 +137,42 @@ def test_a_line_that_is_out_of_stock_takes_nothing(customer: User, product: Prod
 # --- carts --------------------------------------------------------------------------------------------------
 
 
-def test_the_cart_is_emptied_when_the_order_has_come_to_be(customer: User, product: Product) -> None:
+def in_cart() -> dict[int, int]:
+    return dict(CartLine.objects.values_list("product", "quantity"))
+
+
+def test_what_is_ordered_is_out_of_the_cart_at_once(customer: User, product: Product) -> None:
+    """Whoever is told of the order finds the cart empty, however late its end is confirmed."""
     other, added = make_product(), make_product()
     set_quantity(customer, product.pk, 2)
     set_quantity(customer, other.pk, 1)
     saga = uuid.uuid4()
     assert reserve(saga, wish(customer))[1]["total"] == "37.50"
+    assert in_cart() == {}
     set_quantity(customer, added.pk, 1)
-    set_quantity(customer, other.pk, 3)
-    assert CartLine.objects.count() == 3
     for _ in range(2):
         confirm(saga)
-    assert list(CartLine.objects.order_by("pk").values_list("product", "quantity")) == [(other.pk, 2), (added.pk, 1)]
+    assert in_cart() == {added.pk: 1}
+
+
+def test_what_is_not_ordered_after_all_is_back_in_the_cart(customer: User, product: Product) -> None:
+    other, added = make_product(), make_product()
+    set_quantity(customer, product.pk, 2)
+    set_quantity(customer, other.pk, 1)
+    saga = uuid.uuid4()
+    reserve(saga, wish(customer))
+    set_quantity(customer, added.pk, 1)
+    set_quantity(customer, other.pk, 3)
+    for _ in range(2):
+        release(saga)
+    assert in_cart() == {product.pk: 2, other.pk: 4, added.pk: 1}
+    assert (on_hand(product), on_hand(other)) == (10, 10)
+
+
+def test_a_refused_cart_stays_as_it_was(customer: User, product: Product) -> None:
+    set_quantity(customer, product.pk, 11)
+    assert reserve(uuid.uuid4(), wish(customer))[0] == 409
+    assert in_cart() == {product.pk: 11}
 
 
 def test_a_cart_is_held_by_one_order_at_a_time(customer: User, product: Product) -> None:

@@ -1,8 +1,8 @@
 """What the own store does together with the monolith, which keeps stock, carts, prices and address books.
 
-Placing: the pieces are *reserved* (undone by releasing them), the order is *created* in a transaction of our own, which
-is the point of no return, and the reservation is *confirmed*, which empties the cart. Giving an order up: what it took
-is put back on the shelf, once the transaction that gives it up is committed.
+Placing: the pieces are *reserved*, out of the cart if it is that which is ordered (undone by releasing them); the order
+is *created* in a transaction of our own, which is the point of no return; the reservation is *confirmed*.
+Giving an order up: what it took is put back on the shelf, once the transaction that gives it up is committed.
 """
 
 from typing import Any
