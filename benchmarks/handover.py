@@ -5,15 +5,17 @@ Needs a PostgreSQL whose user may create databases, as ``benchmarks.sync`` does.
 """
 
 import itertools
+import multiprocessing
 import os
 import statistics
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from typing import Any
 
 import django
@@ -121,11 +123,9 @@ def filled(size: int) -> None:
 
 @dataclass
 class Load:
-    """Writers in some buckets: when each of their writes was done, and which were refused."""
+    """Writers in some buckets: when each of their writes was done, by the machine's monotonic clock."""
 
     done: list[float] = field(default_factory=list)
-    refused: int = 0
-    stop: threading.Event = field(default_factory=threading.Event)
 
     def between(self, start: float, end: float) -> float:
         """Return how many writes a second were done in a time."""
@@ -140,24 +140,28 @@ def hold(shop: str, own: str) -> None:
     """Print for how long writes of a bucket are held, and what becomes of the others meanwhile."""
     from migrations_plan.sync.aggregates import find
     from migrations_plan.sync.handover import moving
+    from migrations_plan.sync.handover.coordinator import Terms
+    from migrations_plan.sync.handover.recheck import rechecked
 
     aggregate, sides = find("orders"), moving.both_sides("orders")
+    # Nobody asks a router here, so nothing is announced to any.
+    terms = Terms(wait=time.sleep, frozen=rechecked(aggregate, sides), announce_seconds=0.0)
     buckets = _buckets()
     gaps, ratios = [], []
     for number in range(FLIPS):
         bucket = sorted(buckets)[number % len(buckets)]
-        inside, others = Load(), Load()
-        keys = [key for other, found in buckets.items() if other != bucket for key in found]
-        with _writing(inside, shop, own, buckets[bucket]), _writing(others, shop, own, keys):
+        others = [key for other, found in buckets.items() if other != bucket for key in found]
+        with _writing(shop, own, buckets[bucket], others) as loads:
             time.sleep(0.7)
             began = time.monotonic()
-            moved = moving.move("orders", "extracted", [bucket], between=sides)
+            moved = moving.move("orders", "extracted", [bucket], between=sides, terms=terms)
             ended = time.monotonic()
             assert moved.done, moved
             time.sleep(0.5)
+        inside, outside = loads
         gaps.append(inside.longest_gap() * 1000)
-        ratios.append(others.between(began, ended + 0.2) / max(others.between(began - 0.6, began), 1e-9))
-        moving.move("orders", "legacy", [bucket], between=sides)
+        ratios.append(outside.between(began, ended + 0.2) / max(outside.between(began - 0.6, began), 1e-9))
+        moving.move("orders", "legacy", [bucket], between=sides, terms=terms)
     gaps.sort()
     p99 = gaps[min(len(gaps) - 1, len(gaps) * 99 // 100)]
     held = moving.audit.held_since(aggregate, _long_ago())
@@ -185,22 +189,46 @@ def _buckets() -> dict[int, list[int]]:
 
 
 @contextmanager
-def _writing(load: Load, shop: str, own: str, keys: list[int]) -> Iterator[None]:
-    """Let eight writers change orders, at the shop or, where that refuses, at the service."""
+def _writing(shop: str, own: str, *keys: list[int]) -> Iterator[list[Load]]:
+    """Let eight writers change each of these lists of orders; the loads are there once the block has ended.
+
+    They are a process of their own: as threads of this one they would stand in the coordinator's way.
+    """
+    spawned = multiprocessing.get_context("spawn")
+    ours, theirs = spawned.Pipe()
+    process = spawned.Process(target=_writers, args=(theirs, shop, own, keys), daemon=True)
+    process.start()
+    ours.recv()
+    loads: list[Load] = []
+    try:
+        yield loads
+    finally:
+        ours.send("stop")
+        loads += [Load(done=done) for done in ours.recv()]
+        process.join()
+
+
+def _writers(line: Connection, shop: str, own: str, keys: Sequence[list[int]]) -> None:
+    """Write until told to stop, then tell when what was done."""
+    stop = threading.Event()
+    done: list[list[float]] = [[] for _ in keys]
     threads = [
-        threading.Thread(target=_write, args=(load, shop, own, keys[number::WRITERS])) for number in range(WRITERS)
+        threading.Thread(target=_write, args=(stop, shop, own, of_these[number::WRITERS], done[place]))
+        for place, of_these in enumerate(keys)
+        for number in range(WRITERS)
     ]
     for thread in threads:
         thread.start()
-    try:
-        yield
-    finally:
-        load.stop.set()
-        for thread in threads:
-            thread.join()
+    line.send("started")
+    line.recv()
+    stop.set()
+    for thread in threads:
+        thread.join()
+    line.send(done)
 
 
-def _write(load: Load, shop: str, own: str, keys: list[int]) -> None:
+def _write(stop: threading.Event, shop: str, own: str, keys: list[int], done: list[float]) -> None:
+    """Change orders, at the shop or, where that refuses, at the service."""
     statements = (
         "UPDATE orders_order SET note = %s WHERE id = %s",
         "UPDATE own_store_order SET remark = %s WHERE id = %s",
@@ -208,16 +236,15 @@ def _write(load: Load, shop: str, own: str, keys: list[int]) -> None:
     turns = itertools.cycle(keys)
     with psycopg.connect(shop) as here, psycopg.connect(own) as there:
         homes = [(here, statements[0]), (there, statements[1])]
-        while not load.stop.is_set():
+        while not stop.is_set():
             connection, statement = homes[0]
             try:
                 connection.execute(statement, [str(next(_numbers)), next(turns)])
                 time.sleep(TRANSACTION_SECONDS)
                 connection.commit()
-                load.done.append(time.monotonic())
+                done.append(time.monotonic())
             except psycopg.DatabaseError:
                 connection.rollback()
-                load.refused += 1
                 homes.reverse()
                 time.sleep(0.002)
 
