@@ -33,3 +33,7 @@ class PlanSnapshotSource:
     def owner_now(self, service: str, bucket: int) -> Holder:
         """Return who owns a bucket at this moment."""
         return syncing.holder_now(service, bucket)
+
+    def arrived(self, written: Mapping[tuple[str, str], int]) -> bool:
+        """Return whether this side's copy has these versions, by aggregate and key, or later ones."""
+        return syncing.arrived(written)

@@ -271,6 +271,15 @@ def holder_now(aggregate: str, bucket: int) -> Holder:
     return _HOLDERS[state or "owner"]
 
 
+def arrived(written: Mapping[tuple[str, str], int]) -> bool:
+    """Return whether these versions of the other side's aggregates, or later ones, were applied here."""
+    if not installed():
+        return True
+    from migrations_plan.sync import versions
+
+    return versions.arrived(written)
+
+
 _HOLDERS: Mapping[str, Holder] = {"owner": "legacy", "frozen": "none", "replica": "extracted"}
 """What this side's being that to a bucket says about who may write it."""
 

@@ -115,6 +115,8 @@ class StranglerSettings:
     """Threads per service and process that wait for its answers, where the project runs on an event loop (ASGI)."""
     shadow: ShadowSettings = field(default_factory=ShadowSettings)
     hold: HoldSettings = field(default_factory=HoldSettings)
+    own_writes_seconds: float = 60.0
+    """For how long after a write a client is not shown anything older, by a copy that has not followed yet."""
 
     def service(self, name: str) -> ServiceSettings:
         """Return the settings of one service, or say which ones there are."""

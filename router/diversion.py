@@ -32,6 +32,7 @@ from router.forward import (
     to_django,
 )
 from router.handover.errors import MetFence
+from router.handover.own_writes import caught_up
 from router.idempotency.claims import HEADER as KEY_HEADER
 from router.idempotency.claims import Claim, Stored, fingerprint_of, seize
 from router.idempotency.errors import IdempotencyError
@@ -39,7 +40,7 @@ from router.idempotency.guard import CLAIM_ATTRIBUTE, kept_of, settle
 from router.identity import HEADER as IDENTITY_HEADER
 from router.identity.tokens import issue
 from router.metrics import Outcome
-from router.service.headers import NOT_OWNER_HEADER, REFUSED_HEADER
+from router.service.headers import NOT_OWNER_HEADER, REFUSED_HEADER, WROTE_HEADER
 from router.shadowing import compare_stores, not_compared
 from router.steps import GetResponse, Steps, by_legacy, carry_out, in_database, on_the_wire
 from router.upstreams import upstream_for
@@ -130,6 +131,8 @@ def _divert_read(exchange: Exchange) -> Steps[Answered]:
 def _read_from_legacy(exchange: Exchange, why: Exception) -> Steps[Answered]:
     if exchange.decision.shadow:
         not_compared(exchange.decision, "fallback")
+    if exchange.decision.has_left:
+        yield from caught_up(exchange)
     not_sent = isinstance(why, NOT_SENT)
     return (yield from _from_legacy(exchange, why, Outcome.FALLBACK_NOT_SENT if not_sent else Outcome.FALLBACK_FAILED))
 
@@ -138,7 +141,9 @@ def _divert_write(exchange: Exchange) -> Steps[Answered]:
     given = exchange.request.headers.get(KEY_HEADER)
     key = given if given is not None else uuid.uuid4().hex
     try:
-        return _from_service((yield from _asked(exchange, key)))
+        response = yield from _asked(exchange, key)
+        exchange.wrote = response.header(WROTE_HEADER) or ""
+        return _from_service(response)
     except MetFence:
         raise
     except NO_ANSWER as why:

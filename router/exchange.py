@@ -35,6 +35,8 @@ class Exchange:
     """Whether the request carries credentials that no resolver believes."""
     note = ""
     """Why another side answered than the one decided for; empty if it was that one."""
+    wrote = ""
+    """The versions that the service has written, as its header names them."""
 
     def __init__(self, *, request: HttpRequest, match: Match, snapshot: Snapshot) -> None:
         self.request = request

@@ -11,6 +11,7 @@ from router.conf import conf
 from router.diversion import WATCHED, Answered, answer_by_legacy
 from router.exchange import Exchange
 from router.fences import NotOwner
+from router.handover.own_writes import caught_up, remember
 from router.handover.requests import let_in, looked_for_owner, written
 from router.registry import Match
 from router.shadowing import Shadow
@@ -74,6 +75,8 @@ class StranglerMiddleware:
             return (yield from written(exchange))
         yield from looked_for_owner(exchange)
         if exchange.decision.side == "legacy":
+            if exchange.decision.has_left:
+                yield from caught_up(exchange)
             return (yield from self._shadowed(exchange) if exchange.decision.shadow else answer_by_legacy(exchange))
         return (yield from let_in(exchange))
 
@@ -99,6 +102,8 @@ def _finished(exchange: Exchange, answered: Answered) -> HttpResponseBase:
     )
     if answered.side == "legacy" and exchange.decision.has_left and not exchange.is_write:
         answered.response.headers[STALE_HEADER] = "1"
+    if exchange.wrote:
+        remember(exchange, answered.response)
     if exchange.known_as_staff or conf().debug_headers:
         answered.response.headers[SIDE_HEADER] = answered.side
         reason = exchange.decision.reason

@@ -81,7 +81,7 @@ def test_one_run_that_fails_is_enough(nowhere: str, monkeypatch: pytest.MonkeyPa
 def test_too_little_coverage_is_a_failure(nowhere: str, monkeypatch: pytest.MonkeyPatch, covered: int) -> None:
     monkeypatch.setattr(tests.__main__, "run", Runs())
     monkeypatch.setattr(tests.__main__, "hold_to_the_floor", lambda folder: covered)
-    assert tests.__main__.main([]) == covered
+    assert tests.__main__.main(["--coverage"]) == covered
 
 
 @pytest.mark.parametrize(("lines", "enough"), [("pass", True), ("def never():\n" + "    y = 1\n" * 99, False)])

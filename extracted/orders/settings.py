@@ -56,6 +56,7 @@ MIDDLEWARE = [
     *(["extracted.orders.faults.FaultMiddleware"] if FAULTS else []),
     "router.service.middleware.ServiceIdentityMiddleware",
     "router.service.middleware.ReadOnlyShadowMiddleware",
+    "router.service.versions.WrittenVersionsMiddleware",
 ]
 APPEND_SLASH = False
 ROOT_URLCONF = "extracted.orders.urls"
@@ -89,6 +90,7 @@ SPECTACULAR_SETTINGS = {
 STRANGLER_SERVICE = {
     "NAME": "orders",
     "SECRET": os.environ.get("STRANGLER_SECRET_ORDERS", "demo-only-secret-between-shop-and-orders"),
+    **({"VERSIONS": "migrations_plan.sync.versions.noted"} if OWN_STORE else {}),
 }
 STRANGLER_IDEMPOTENCY = {
     "HOLDER": "extracted",

@@ -4,7 +4,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from time import monotonic
 
@@ -103,6 +103,11 @@ class _Slots:
 
 
 _slots = _Slots()
+
+
+def slot_taken() -> AbstractContextManager[None]:
+    """Be one of those who wait, for the length of the block; raise Unowned if there are too many."""
+    return _slots.taken()
 
 
 def waiting() -> int:

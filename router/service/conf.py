@@ -13,6 +13,8 @@ class ServiceSettings:
     name: str
     """The audience that identity tokens have to be issued for."""
     secret: str
+    versions: str = ""
+    """Dotted path of what finds the versions of aggregates; empty where there is only one copy of them."""
 
 
 def conf() -> ServiceSettings:
@@ -25,4 +27,4 @@ def conf() -> ServiceSettings:
             "the secret it shares with the router, for example "
             'STRANGLER_SERVICE = {"NAME": "orders", "SECRET": os.environ["STRANGLER_SECRET_ORDERS"]}.'
         )
-    return ServiceSettings(name=given["NAME"], secret=given["SECRET"])
+    return ServiceSettings(name=given["NAME"], secret=given["SECRET"], versions=given.get("VERSIONS", ""))

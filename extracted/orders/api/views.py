@@ -26,6 +26,7 @@ from extracted.orders.stores import order_store
 from router.drf import IdempotentViewMixin, as_response
 from router.idempotency.claims import Stored
 from router.idempotency.guard import Outcome, held_for
+from router.service.versions import wrote
 
 SCOPE = "orders"
 PAGE = OpenApiParameter("page", int, description="From 1; 20 orders each.")
@@ -67,7 +68,9 @@ class OrderView(IdempotentViewMixin, APIView):
         """Run ``write`` once for the request's idempotency key, in the transaction that completes the key."""
 
         def work() -> tuple[int, Any]:
-            return status, order_document(write())
+            order = write()
+            wrote(SCOPE, order.id)
+            return status, order_document(order)
 
         return self.run_once(request, SCOPE, work)
 

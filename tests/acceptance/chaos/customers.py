@@ -9,6 +9,7 @@ from typing import Any
 
 import requests
 
+from router.service.headers import WROTE_HEADER
 from tests.acceptance.chaos.history import UNANSWERED, Call, History
 
 PATIENCE = 10.0
@@ -37,6 +38,8 @@ class Customer:
     placed: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     """Keys of orders that were acknowledged, with what was sent."""
     count: int = 0
+    wrote: str = ""
+    """What the shop has given this customer after its last write, to be sent with what it reads."""
 
     def act(self) -> None:
         """Do one thing; most of the time look at once what has become of it."""
@@ -143,12 +146,16 @@ class Customer:
         headers = {"Authorization": f"Token {self.token}", "Connection": "close"}
         if key:
             headers["Idempotency-Key"] = key
+        if self.wrote:
+            headers[WROTE_HEADER] = self.wrote
         try:
             with requests.Session() as session:
                 session.trust_env = False
-                return session.request(
+                answer = session.request(
                     method, self.url + path, json=body, headers=headers, timeout=ONE_REQUEST, allow_redirects=False
                 )
+            self.wrote = answer.headers.get(WROTE_HEADER, self.wrote)
+            return answer
         except requests.RequestException:
             return None
 

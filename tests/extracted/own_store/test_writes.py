@@ -16,9 +16,11 @@ from legacy_shop.cart.models import CartLine
 from legacy_shop.catalog.models import Product
 from migrations_plan.sync.buckets import bucket
 from migrations_plan.sync.events.models import OutboxEvent
-from migrations_plan.sync.models import Ownership
+from migrations_plan.sync.models import Mark, Ownership
 from router.idempotency.models import IdempotencyKey
 from router.sagas.models import Saga
+from router.service import versions
+from router.service.headers import WROTE_HEADER
 from router.testing import override_envelope, override_ownership
 from tests.extracted import shop
 from tests.extracted.conftest import Service
@@ -71,6 +73,21 @@ def test_an_order_is_placed_paid_and_cancelled(
     assert (shop.on_hand(product), ended()) == (10, {"done": 2})
     assert moved(bank, "charge") == moved(bank, "refund") == [("succeeded", 2500)]
     assert told() == [("placed", 1), ("paid", 2), ("cancelled", 3)]
+
+
+def test_each_write_names_the_version_it_made(
+    fenced: None, own: Service, customer: User, product: Product
+) -> None:
+    placed = place(own, customer, wish(product, 2))
+    order = placed.json()["id"]
+    first = versions.read(placed.headers[WROTE_HEADER])
+    cancelled = cancel(own, customer, order)
+    then = versions.read(cancelled.headers[WROTE_HEADER])
+    key = ("orders", str(order))
+    assert (set(first), set(then), first[key] < then[key]) == ({key}, {key}, True)
+    assert then[key] == Mark.objects.using(ALIAS).get(aggregate="orders", key=str(order)).gen
+    refused = cancel(own, customer, order)
+    assert (refused.status_code, refused.headers.get(WROTE_HEADER)) == (409, None)
 
 
 @pytest.fixture

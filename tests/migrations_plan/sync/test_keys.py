@@ -34,6 +34,7 @@ from router.idempotency.guard import Outcome, belongs_to, run_once, settle
 from router.idempotency.models import IdempotencyKey, TravellingKey
 from router.idempotency.retention import purge
 from tests.migrations_plan.sync.houses import AT, LEGACY, OWN, as_extracted, contents, customer, order
+from tests.migrations_plan.sync.verifying import customers_of_three_buckets
 from tests.own import ALIAS
 from tests.own.rows import OwnOrder
 
@@ -255,8 +256,7 @@ class TestAfterItHasLeft:
 
 class TestRetention:
     def test_each_side_forgets_what_it_owns(self, homes: Mapping[str, Side]) -> None:
-        who, other = customer(), customer()
-        assert bucket("orders", who.pk) != bucket("orders", other.pk)
+        who, other, _ = customers_of_three_buckets()
         for one in (who, other):
             place(one)
         move(homes, who, "extracted")

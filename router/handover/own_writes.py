@@ -1,0 +1,117 @@
+"""Let a client read what it has written, also where a copy that follows answers it.
+
+What the service has written reaches legacy's copy a moment later. The client carries the versions of its latest writes,
+signed, in a cookie (or, without cookies, in a header that it gives back), and a read that legacy answers from its copy
+waits until that has them. The guarantee is read-your-writes of Terry et al., "Session guarantees for weakly consistent
+replicated data", PDIS 1994; the token is the vector of versions of their section 5.
+"""
+
+import logging
+from datetime import timedelta
+from functools import partial
+from time import monotonic
+from typing import Protocol, runtime_checkable
+
+from django.conf import settings
+from django.core import signing
+from django.db import DatabaseError
+from django.http import HttpRequest, HttpResponseBase
+
+from router import poller
+from router.conf import conf
+from router.exchange import Exchange
+from router.handover.errors import Unowned
+from router.handover.owners import slot_taken
+from router.service import versions
+from router.service.headers import WROTE_HEADER
+from router.service.versions import Versions
+from router.steps import Steps, in_database, pause
+from router.transactions import open_transaction
+
+logger = logging.getLogger("router")
+
+COOKIE = "strangler_wrote"
+SALT = "router.own_writes"
+
+
+@runtime_checkable
+class AppliedSource(Protocol):
+    """What a snapshot source offers besides, once data can move: which versions have arrived in legacy's copy."""
+
+    def arrived(self, written: Versions) -> bool:
+        """Return whether all of these versions, or later ones, are here. Called by a request, so it is a short read."""
+
+
+def remember(exchange: Exchange, response: HttpResponseBase) -> None:
+    """Give the client of a write the versions that it has written, with those it had written before."""
+    fresh = versions.read(exchange.wrote)
+    if not fresh:
+        return
+    known = {**told(exchange.request), **fresh}
+    latest = dict(list(known.items())[-versions.MOST :])
+    token = signing.dumps([[*one, gen] for one, gen in latest.items()], salt=SALT, compress=True)
+    response.headers[WROTE_HEADER] = token
+    response.set_cookie(
+        COOKIE,
+        token,
+        max_age=int(conf().own_writes_seconds) or 1,
+        path=settings.SESSION_COOKIE_PATH,
+        domain=settings.SESSION_COOKIE_DOMAIN,
+        secure=bool(settings.SESSION_COOKIE_SECURE),
+        httponly=True,
+        samesite="Lax",
+    )
+
+
+def told(request: HttpRequest) -> Versions:
+    """Return what the client has written lately, by its own account; what we did not sign, or long ago, is nothing."""
+    found: dict[tuple[str, str], int] = {}
+    for token in (request.COOKIES.get(COOKIE), request.headers.get(WROTE_HEADER)):
+        if not token:
+            continue
+        try:
+            rows = signing.loads(token, salt=SALT, max_age=timedelta(seconds=conf().own_writes_seconds))
+        except signing.BadSignature:
+            continue
+        for name, key, gen in rows:
+            found[name, key] = max(gen, found.get((name, key), 0))
+    return found
+
+
+def caught_up(exchange: Exchange) -> Steps[None]:
+    """Wait, as long as a write is held for, until legacy's copy has what the client wrote.
+
+    Where that takes too long, too many wait, or the database cannot be asked, the answer is what it would be anyway:
+    one that says that it may be stale.
+    """
+    written = told(exchange.request)
+    if not written:
+        return
+    here = partial(_arrived, written)
+    if (yield from in_database(here)):
+        return
+    exchange.note = "behind-own-writes"
+    if open_transaction() is not None:
+        return
+    until = monotonic() + conf().hold.seconds
+    try:
+        with slot_taken():
+            while monotonic() < until:
+                yield from pause(conf().hold.poll_seconds)
+                if (yield from in_database(here)):
+                    exchange.note = ""
+                    return
+    except Unowned as busy:
+        logger.warning("%s is not held until its own writes have arrived: %s", exchange.request.path, busy)
+
+
+def _arrived(written: Versions) -> bool:
+    """Return whether the copy has these versions; True where nobody can tell, since waiting would not help."""
+    source = poller.source()
+    if not isinstance(source, AppliedSource):
+        return True
+    try:
+        return source.arrived(written)
+    except DatabaseError as error:
+        logger.warning("what has arrived in legacy's copy cannot be read: %s", error)
+        return True

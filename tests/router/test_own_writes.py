@@ -1,0 +1,192 @@
+"""Whoever has written something reads it, or is told that the answer may be stale, whichever copy answers."""
+
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from django.core import signing
+from django.test import Client, RequestFactory
+
+from router import poller
+from router.handover import own_writes
+from router.handover.owners import waiting
+from router.middleware import REASON_HEADER, STALE_HEADER
+from router.service.headers import WROTE_HEADER
+from router.service.versions import read, spelled
+from router.testing import override_envelope, override_ownership
+from tests.processes import wait_until
+from tests.router import test_handover
+from tests.router.test_handover import BUCKET, OWNER, fail, post
+from tests.router.upstreams import Recorder
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+site, stores, own = test_handover.site, test_handover.stores, test_handover.own
+WRITTEN = {("orders", "17"): 3}
+
+
+class Copy:
+    """A snapshot source that knows what has arrived in legacy's copy."""
+
+    def __init__(self) -> None:
+        self.here: dict[tuple[str, str], int] = {}
+        self.asked: list[Mapping[tuple[str, str], int]] = []
+
+    def envelopes(self) -> Mapping[str, Any]:
+        return {}
+
+    def arrived(self, written: Mapping[tuple[str, str], int]) -> bool:
+        self.asked.append(written)
+        return all(self.here.get(one, 0) >= gen for one, gen in written.items())
+
+
+@pytest.fixture
+def legacy_copy(monkeypatch: pytest.MonkeyPatch) -> Copy:
+    found = Copy()
+    monkeypatch.setattr(poller, "source", lambda: found)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def owned(stores: Any) -> Iterator[None]:
+    with override_ownership("orders", extracted=[BUCKET]):
+        yield
+
+
+@pytest.fixture
+def tells(own: Recorder) -> Recorder:
+    """Let the service name the version that it has written."""
+    own.answer = lambda request: (201, {WROTE_HEADER: "orders:17:3"}, b"")
+    return own
+
+
+def listed(client: Client, **headers: str) -> Any:
+    """Look at a list over many owners, which legacy's copy answers."""
+    return client.get("/all/", headers=headers)
+
+
+def wrote(client: Client | None = None) -> Client:
+    client = client or Client()
+    assert client.post(f"/groups/{OWNER}/", "a", content_type="text/plain").status_code == 201
+    return client
+
+
+class TestTheToken:
+    def test_a_writer_gets_what_it_wrote_signed_and_nothing_else(self, tells: Recorder) -> None:
+        answer = post()
+        assert signing.loads(answer[WROTE_HEADER], salt=own_writes.SALT) == [["orders", "17", 3]]
+        cookie = answer.cookies[own_writes.COOKIE]
+        assert (cookie.value, cookie["httponly"], cookie["samesite"], cookie["max-age"]) == (
+            answer[WROTE_HEADER],
+            True,
+            "Lax",
+            60,
+        )
+
+    def test_what_was_written_before_is_kept_and_the_latest_version_counts(self, own: Recorder) -> None:
+        client = Client()
+        for said in ("orders:17:3", "orders:18:1", "orders:17:5"):
+            own.answer = lambda request, said=said: (201, {WROTE_HEADER: said}, b"")  # type: ignore[misc]
+            wrote(client)
+        request = RequestFactory().get("/")
+        request.COOKIES[own_writes.COOKIE] = client.cookies[own_writes.COOKIE].value
+        assert own_writes.told(request) == {("orders", "17"): 5, ("orders", "18"): 1}
+
+    def test_it_does_not_grow_without_end(self, own: Recorder) -> None:
+        client = Client()
+        for number in range(40):
+            own.answer = lambda request, number=number: (201, {WROTE_HEADER: f"orders:{number}:1"}, b"")  # type: ignore[misc]
+            wrote(client)
+        assert len(client.cookies[own_writes.COOKIE].value) < 600
+
+    def test_reads_and_refused_writes_leave_none(self, own: Recorder) -> None:
+        assert WROTE_HEADER not in post()
+        own.answer = fail
+        assert WROTE_HEADER not in post()
+
+    @pytest.mark.parametrize("token", ["", "x", "eyJhIjoxfQ:1:abc", signing.dumps([["orders", "17", 3]], salt="other")])
+    def test_what_we_did_not_sign_is_nothing(self, legacy_copy: Copy, token: str) -> None:
+        assert listed(Client(), **{WROTE_HEADER: token}).content == b"legacy shows"
+        assert legacy_copy.asked == []
+
+    def test_an_old_one_is_nothing(self, tells: Recorder, legacy_copy: Copy, settings: Any) -> None:
+        client = wrote()
+        settings.STRANGLER = {**settings.STRANGLER, "OWN_WRITES_SECONDS": 1e-6}
+        assert listed(client).content == b"legacy shows"
+        assert legacy_copy.asked == []
+
+    def test_no_service_sees_it(self, tells: Recorder) -> None:
+        client = wrote()
+        client.get(f"/show/{OWNER}/", headers={WROTE_HEADER: client.cookies[own_writes.COOKIE].value})
+        assert tells.received[-1].values(WROTE_HEADER) == []
+
+
+class TestReadsFromTheCopy:
+    def test_what_has_arrived_is_shown_at_once(self, tells: Recorder, legacy_copy: Copy) -> None:
+        client = wrote()
+        legacy_copy.here = {("orders", "17"): 4}
+        assert listed(client).content == b"legacy shows"
+        assert legacy_copy.asked == [WRITTEN]
+
+    def test_what_is_on_its_way_is_waited_for(self, tells: Recorder, legacy_copy: Copy) -> None:
+        client, answers = wrote(), []
+        reader = threading.Thread(target=lambda: answers.append(listed(client)))
+        reader.start()
+        wait_until(lambda: waiting() == 1, "the read waits", 5)
+        assert answers == []
+        legacy_copy.here = dict(WRITTEN)
+        reader.join(5)
+        assert (answers[0].content, "behind" in answers[0][REASON_HEADER]) == (b"legacy shows", False)
+
+    def test_but_not_for_ever(self, tells: Recorder, legacy_copy: Copy) -> None:
+        answer = listed(wrote())
+        assert (answer.content, answer[STALE_HEADER]) == (b"legacy shows", "1")
+        assert answer[REASON_HEADER].endswith("; behind-own-writes")
+        assert len(legacy_copy.asked) > 2
+
+    def test_a_client_without_cookies_gives_the_header_back(self, tells: Recorder, legacy_copy: Copy) -> None:
+        token = post()[WROTE_HEADER]
+        listed(Client(), **{WROTE_HEADER: token})
+        assert legacy_copy.asked[0] == WRITTEN
+
+    def test_a_read_that_falls_back_waits_as_well(self, tells: Recorder, legacy_copy: Copy) -> None:
+        client = wrote()
+        tells.answer = fail
+        answer = client.get(f"/show/{OWNER}/")
+        assert (answer.content, answer[STALE_HEADER]) == (b"legacy shows", "1")
+        assert legacy_copy.asked[0] == WRITTEN
+
+    def test_whoever_wrote_nothing_waits_for_nothing(self, tells: Recorder, legacy_copy: Copy) -> None:
+        wrote()
+        assert listed(Client()).content == b"legacy shows"
+        assert legacy_copy.asked == []
+
+    def test_where_legacy_owns_the_data_nothing_is_asked(self, tells: Recorder, legacy_copy: Copy) -> None:
+        client = wrote()
+        with override_envelope("orders"), override_ownership("orders"):
+            assert client.get(f"/show/{OWNER}/").content == b"legacy shows"
+        assert legacy_copy.asked == []
+
+    def test_too_many_do_not_wait(self, tells: Recorder, legacy_copy: Copy, settings: Any) -> None:
+        client = wrote()
+        settings.STRANGLER = {**settings.STRANGLER, "HOLD": {**test_handover.HOLD, "MOST": 1, "SECONDS": 5}}
+        first = threading.Thread(target=lambda: listed(client))
+        first.start()
+        wait_until(lambda: waiting() == 1, "one read waits", 5)
+        assert listed(client)[STALE_HEADER] == "1"
+        legacy_copy.here = dict(WRITTEN)
+        first.join(5)
+
+
+class TestTheHeader:
+    def test_there_and_back(self) -> None:
+        versions = {("orders", "17"): 3, ("orders.keys", "a,b:c/ä"): 12}
+        assert read(spelled(versions)) == versions
+
+    @pytest.mark.parametrize("header", ["", "x", "orders:17", "orders:17:x", ":17:3", "orders:17:-1", ",,"])
+    def test_nonsense_is_nothing(self, header: str) -> None:
+        assert read(header) == {}
+
+    def test_the_rest_of_it_counts(self) -> None:
+        assert read("nonsense, orders:17:3") == WRITTEN
