@@ -5,6 +5,7 @@ Live writes only raise ``gen``, and a key that has a mark is left alone: the bac
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from time import monotonic
 from typing import Any
 
@@ -66,6 +67,14 @@ def forget(aggregate: Aggregate) -> None:
 def standing(aggregate: Aggregate) -> Backfill | None:
     """Return how far it has come, None if it was never begun."""
     return Backfill.objects.using(aggregate.alias).filter(aggregate=aggregate.name).first()
+
+
+def note_sent(aggregate: Aggregate) -> datetime:
+    """Write down that what was marked has been sent by now, for the first time; return when that was."""
+    rows = Backfill.objects.using(aggregate.alias).filter(aggregate=aggregate.name)
+    now = timezone.now()
+    rows.filter(sent_at=None, finished_at__isnull=False).update(sent_at=now)
+    return rows.values_list("sent_at", flat=True).first() or now
 
 
 def work(aggregate: Aggregate, chunk: int | None = None) -> Pass:

@@ -137,6 +137,7 @@ class Backfill(models.Model):
     anew = models.BooleanField(default=False, help_text="Whether keys that have a mark are marked again.")
     started_at = models.DateTimeField(default=timezone.now)
     finished_at = models.DateTimeField(null=True, blank=True)
+    sent_at = models.DateTimeField(null=True, blank=True, help_text="When all that was marked had been sent.")
 
     def __str__(self) -> str:
         return f"{self.aggregate}: {self.marked} of {self.total}"

@@ -81,7 +81,7 @@ def _relay(
     def settle(documents: Sequence[Document], results: Sequence[Result]) -> None:
         _acknowledge(aggregate, direction, results)
         outcomes.update(result.outcome for result in results)
-        lags.add(_lags(aggregate, direction, documents, results))
+        lags.add(_lags(aggregate, direction, documents, results, waiting))
 
     try:
         with Sender(aggregate.name, direction, limit, settle) as sender:
@@ -171,10 +171,10 @@ def _held(result: Result) -> Held:
 
 
 def _lags(
-    aggregate: Aggregate, direction: Direction, documents: Sequence[Document], results: Sequence[Result]
+    aggregate: Aggregate, direction: Direction, documents: Sequence[Document], results: Sequence[Result], waiting: int
 ) -> list[float]:
-    """Return how long changes took to arrive. What a backfill has marked, or came amid it, waited for its turn."""
-    now, since = datetime.now(UTC), _backfilled_until(aggregate, direction)
+    """Return how long changes took to arrive. What a backfill has marked, or stood behind that, waited for its turn."""
+    now, since = datetime.now(UTC), _backfilled_until(aggregate, direction, waiting)
     changed = [
         datetime.fromisoformat(document.changed_at)
         for document, result in zip(documents, results, strict=True)
@@ -183,9 +183,11 @@ def _lags(
     return [(now - at).total_seconds() for at in changed if since is None or at > since]
 
 
-def _backfilled_until(aggregate: Aggregate, direction: Direction) -> datetime | None:
-    """Return until when a backfill of this side was under way; None if there was none."""
+def _backfilled_until(aggregate: Aggregate, direction: Direction, waiting: int) -> datetime | None:
+    """Return until when what a backfill of this side had marked was under way; None if there was none."""
     found = backfill.standing(aggregate) if direction.source.name == conf().side else None
     if found is None:
         return None
-    return found.finished_at or datetime.max.replace(tzinfo=UTC)
+    if found.sent_at is None and found.finished_at is not None and waiting <= conf().batch_documents:
+        return backfill.note_sent(aggregate)
+    return found.sent_at or datetime.max.replace(tzinfo=UTC)

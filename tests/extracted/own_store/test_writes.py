@@ -75,9 +75,7 @@ def test_an_order_is_placed_paid_and_cancelled(
     assert told() == [("placed", 1), ("paid", 2), ("cancelled", 3)]
 
 
-def test_each_write_names_the_version_it_made(
-    fenced: None, own: Service, customer: User, product: Product
-) -> None:
+def test_each_write_names_the_version_it_made(fenced: None, own: Service, customer: User, product: Product) -> None:
     placed = place(own, customer, wish(product, 2))
     order = placed.json()["id"]
     first = versions.read(placed.headers[WROTE_HEADER])

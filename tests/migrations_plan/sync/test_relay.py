@@ -260,3 +260,21 @@ def test_a_frozen_bucket_is_sent_and_refused_until_it_has_a_replica(both: Direct
     become(OWN, bucket, State.REPLICA, 2)
     changes.hurry(LEGACY)
     assert relay.relay(LEGACY, both).outcomes == {Outcome.APPLIED: 1}
+
+
+def test_nor_is_what_stood_behind_that(both: Direction, settings: Any) -> None:
+    """A change that comes before all that was marked has been sent waits for more than its turn."""
+    settings.STRANGLER_SYNC = {**of_tests.STRANGLER_SYNC, "BATCH_DOCUMENTS": 2}
+    with database.capture_suppressed("default"):
+        for _ in range(6):
+            order()
+    backfill.start(LEGACY)
+    backfill.run(LEGACY, progress=lambda done: None, wait=lambda seconds: None)
+    order()
+    relay.relay(LEGACY, both)
+    assert percentiles("default", "orders", both.name, AT).samples == 0
+    order()
+    relay.relay(LEGACY, both)  # finds that nothing else is left of it
+    order()
+    relay.relay(LEGACY, both)
+    assert percentiles("default", "orders", both.name, AT).samples == 1
