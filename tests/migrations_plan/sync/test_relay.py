@@ -274,7 +274,5 @@ def test_nor_is_what_stood_behind_that(both: Direction, settings: Any) -> None:
     relay.relay(LEGACY, both)
     assert percentiles("default", "orders", both.name, AT).samples == 0
     order()
-    relay.relay(LEGACY, both)  # finds that nothing else is left of it
-    order()
     relay.relay(LEGACY, both)
     assert percentiles("default", "orders", both.name, AT).samples == 1
