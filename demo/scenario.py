@@ -18,6 +18,9 @@ SLOWER_THAN_ITS_DEADLINE = 3500.0
 BUSY_THINKING = 0.1
 """Seconds that customers think between two requests when they hurry."""
 
+CALM_THINKING = 0.5
+"""And while their orders have two homes: everything, the customers included, shares one machine's few cores."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Act:
@@ -184,6 +187,12 @@ def forward_again(run: Run) -> None:
     run.traffic.think_seconds = calm
 
 
+def calmly_synced(run: Run) -> None:
+    """Give every order a second home; from here on customers take their time."""
+    run.traffic.think_seconds = CALM_THINKING
+    sync(run)
+
+
 def _heal_if_open(run: Run, index: int) -> None:
     """Make the service healthy; breakers may or may not have opened."""
     run.switches.service()
@@ -225,7 +234,7 @@ ACTS: Sequence[Act] = (
     Act(name="provider", title="the payment provider is slow, fails, answers late", play=provider),
     Act(name="rollback", title="everything goes back to the monolith", play=rollback),
     Act(name="again", title="and forward again, gate by gate", play=forward_again),
-    Act(name="sync", title="every order gets a second home, in the service's own store", play=sync),
+    Act(name="sync", title="every order gets a second home, in the service's own store", play=calmly_synced),
     Act(name="corruption", title="orders are corrupted by SQL in both homes, found and mended", play=corruption),
     Act(name="second shadow", title="reads are compared with the service's own store", play=second_shadow),
     Act(name="cut off", title="kill -9 of the service's own store, then of the worker", play=cut_off),

@@ -79,9 +79,11 @@ def _relay(
     recent: tuple[frozenset[tuple[str, int]], ...] = ()
 
     def settle(documents: Sequence[Document], results: Sequence[Result]) -> None:
+        arrived = datetime.now(UTC)
         _acknowledge(aggregate, direction, results)
         outcomes.update(result.outcome for result in results)
-        lags.add(_lags(aggregate, direction, documents, results, waiting))
+        since = _backfilled_until(aggregate, direction, waiting)
+        lags.add(_lags(documents, results, arrived, since))
 
     try:
         with Sender(aggregate.name, direction, limit, settle) as sender:
@@ -171,16 +173,15 @@ def _held(result: Result) -> Held:
 
 
 def _lags(
-    aggregate: Aggregate, direction: Direction, documents: Sequence[Document], results: Sequence[Result], waiting: int
+    documents: Sequence[Document], results: Sequence[Result], arrived: datetime, since: datetime | None
 ) -> list[float]:
     """Return how long changes took to arrive. What a backfill has marked, or stood behind that, waited for its turn."""
-    now, since = datetime.now(UTC), _backfilled_until(aggregate, direction, waiting)
     changed = [
         datetime.fromisoformat(document.changed_at)
         for document, result in zip(documents, results, strict=True)
         if result.outcome is Outcome.APPLIED and document.changed_at
     ]
-    return [(now - at).total_seconds() for at in changed if since is None or at > since]
+    return [(arrived - at).total_seconds() for at in changed if since is None or at > since]
 
 
 def _backfilled_until(aggregate: Aggregate, direction: Direction, waiting: int) -> datetime | None:

@@ -216,9 +216,6 @@ class TestEvents:
         assert self.place(service, expected_total="12.50", note="other key")[1].status_code in {201, 422}
 
     @pytest.mark.postgres
-    @pytest.mark.skipif(
-        "connections['default'].vendor != 'postgresql'", reason="on SQLite nobody else writes meanwhile"
-    )
     def test_what_is_rolled_back_is_not_told(self, service: Service) -> None:
         """The key was taken by somebody else while the service worked: neither order nor event is left."""
         service.faults_file.write_text('{"hang_before_commit_ms": 1500}')

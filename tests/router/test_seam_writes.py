@@ -290,7 +290,6 @@ class TestTransactions:
         assert names() == ["late"]
 
     @pytest.mark.postgres
-    @pytest.mark.skipif("connection.vendor != 'postgresql'", reason="on SQLite nobody else writes meanwhile")
     def test_legacy_that_outlives_its_lease_takes_the_other_s_word(self, upstream: Recorder, settings) -> None:
         """The service comes back and takes the expired claim while legacy is still at it: one of both commits."""
         settings.STRANGLER_IDEMPOTENCY = {"HOLDER": "legacy", "LEASE_SECONDS": 1e-6}

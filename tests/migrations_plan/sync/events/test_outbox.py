@@ -226,7 +226,6 @@ class TestRelay:
         assert sent == list(range(40))
 
     @pytest.mark.postgres
-    @pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has one writer")
     @pytest.mark.django_db(transaction=True)
     def test_an_event_that_commits_late_is_not_passed_over(self, wire: Wire) -> None:
         """Its row is older than others that were relayed before: no position is kept that it could be behind."""
