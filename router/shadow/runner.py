@@ -1,5 +1,6 @@
 """Ask one side what another has just answered, and find out whether a difference is real."""
 
+import logging
 import zlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -8,16 +9,17 @@ from time import monotonic
 
 from router.breaker import BreakerOpen
 from router.exceptions import StranglerError
+from router.holders import LEGACY as LEGACY
 from router.metrics import Outcome
 from router.shadow.compare import Answer, Difference, compare
+
+logger = logging.getLogger(__name__)
 
 Ask = Callable[[], Answer]
 Guard = Callable[[], AbstractContextManager[object]]
 
 MAX_ROUNDS = 3
 """How often both sides are asked again before a moving answer counts as CHANGED."""
-LEGACY = "legacy"
-"""Who answered, where it was not one of the service's stores."""
 ANY_ZLIB = zlib.MAX_WBITS | 32
 """Lets zlib find out by itself whether it is gzip or deflate."""
 ENCODINGS = frozenset({"gzip", "x-gzip", "deflate"})
@@ -47,6 +49,14 @@ class Job:
     ignore: tuple[str, ...] = ()
     """Fields that may differ, see ``compare``."""
     submitted: float = field(default_factory=monotonic)
+    kind: str = "read"
+    request_bytes: int = 0
+    """How much of the request is kept, to be sent again."""
+
+    @property
+    def weight(self) -> int:
+        """Return how many bytes the comparison holds while it waits."""
+        return len(self.given.body) + len(self.path) + self.request_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,14 +168,23 @@ class _Comparison:
         return Verdict(outcome=outcome, differences=differences, rounds=self.rounds, seconds=self.seconds)
 
     def _differ(self, given: Answer, other: Answer) -> tuple[Difference, ...]:
-        return compare(given, other, self.job.ignore)
+        try:
+            return compare(given, other, self.job.ignore)
+        except Exception as error:
+            logger.exception("%s %s could not be compared", self.job.method, self.job.path.partition("?")[0])
+            raise NotCompared("comparator", str(error)) from error
 
     def _copy(self) -> Answer:
         self._in_time()
         with self.guard():
-            answer = self.job.ask_copy()
-            if answer.status >= 500 > self.job.given.status:
+            try:
+                answer: Answer | NotCompared = self.job.ask_copy()
+            except NotCompared as why:  # no failure of whoever was asked, so the breaker does not hear of it
+                answer = why
+            if isinstance(answer, Answer) and answer.status >= 500 > self.job.given.status:
                 raise ServiceFailed(answer.status)
+        if isinstance(answer, NotCompared):
+            raise answer
         return self._bounded(answer)
 
     def _again(self) -> Answer:
