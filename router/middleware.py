@@ -18,6 +18,7 @@ from router.metrics import FALLBACKS
 from router.registry import Match
 from router.shadow import guard
 from router.shadow.monolith import FOR_LEGACY, Monolith
+from router.shadow.rehearsing import Write
 from router.shadowing import Shadow
 from router.steps import GetResponse, Steps, carry_out, carry_out_on_loop, in_database, to_the_end
 
@@ -68,6 +69,14 @@ class StranglerMiddleware:
             way = to_the_end(way, lambda answered: answered.response.close())
         return _finished(exchange, await way)
 
+    def _written(self, exchange: Exchange) -> Steps[Answered]:
+        if not exchange.decision.shadow:
+            return (yield from written(exchange))
+        write = Write(exchange)
+        answered = yield from written(exchange)
+        write.compare(answered)
+        return answered
+
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
         """Answer a write that a fence refused, for the time being: the router knows of it, and who is asked next."""
         if isinstance(exception, NotOwner) and getattr(request, WATCHED, False):
@@ -76,7 +85,7 @@ class StranglerMiddleware:
 
     def _steps(self, exchange: Exchange) -> Steps[Answered]:
         if exchange.is_write:
-            return (yield from written(exchange))
+            return (yield from self._written(exchange))
         yield from looked_for_owner(exchange)
         if not exchange.decision.shadow:
             return (yield from answer_by_legacy(exchange) if exchange.decision.side == "legacy" else let_in(exchange))

@@ -163,6 +163,8 @@ class Route:
     """Whether writes that legacy answers are sent to the service too, which does them, and rolls that back."""
     minted: tuple[str, ...] = ()
     """Fields of a write's answer that are made anew each time (ids, moments), so that no dry-run repeats them."""
+    written: Callable[[Mapping[str, Any]], Any] | None = None
+    """Makes of a write's answer the document of what it has written, which is compared as well."""
     origin: str = ""
     """File and line of the declaration, found by itself."""
 

@@ -1,6 +1,8 @@
 """Settings of a service that stands behind the router, from ``settings.STRANGLER_SERVICE``, read when needed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -13,6 +15,8 @@ class ServiceSettings:
     name: str
     """The audience that identity tokens have to be issued for."""
     secret: str
+    dry_run_seconds: float = 1.0
+    """How long a dry-run waits for a lock, and for each statement: it must not be in the way of a request."""
 
 
 def conf() -> ServiceSettings:
@@ -25,4 +29,13 @@ def conf() -> ServiceSettings:
             "the secret it shares with the router, for example "
             'STRANGLER_SERVICE = {"NAME": "orders", "SECRET": os.environ["STRANGLER_SECRET_ORDERS"]}.'
         )
-    return ServiceSettings(name=given["NAME"], secret=given["SECRET"])
+    return ServiceSettings(name=given["NAME"], secret=given["SECRET"], dry_run_seconds=_seconds(given))
+
+
+def _seconds(given: Mapping[str, Any]) -> float:
+    value = given.get("DRY_RUN_SECONDS", ServiceSettings.dry_run_seconds)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+        raise ImproperlyConfigured(
+            f"settings.STRANGLER_SERVICE['DRY_RUN_SECONDS'] is {value!r}, which is not a number above zero."
+        )
+    return float(value)

@@ -2,6 +2,8 @@
 
 SHADOW_HEADER = "X-Strangler-Shadow"
 """``1`` on a copy whose answer is only compared."""
+DRY_RUN_HEADER = "X-Strangler-Dry-Run"
+"""``1`` on a copy of a write that is to be rolled back, ``ask`` on the question whether it could be; and the answer."""
 REFUSED_HEADER = "X-Strangler-Refused"
 """On a refusal that is about the router, not about its client: ``identity`` if its token was not believed."""
 NOT_OWNER_HEADER = "X-Strangler-Not-Owner"

@@ -27,7 +27,7 @@ ENCODINGS = frozenset({"gzip", "x-gzip", "deflate"})
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A read that was answered, how to ask for the answer again, and how to ask the store that gets a copy."""
+    """A request that was answered, how to ask for the answer again, and how to ask the store that gets a copy."""
 
     service: str
     store: str
@@ -50,6 +50,9 @@ class Job:
     """Fields that may differ, see ``compare``."""
     submitted: float = field(default_factory=monotonic)
     kind: str = "read"
+    """A write's copy is a dry-run."""
+    completed: Callable[[Answer], Answer] | None = None
+    """Adds to what the client was given what else is compared; called once there is a copy."""
     request_bytes: int = 0
     """How much of the request is kept, to be sent again."""
 
@@ -104,6 +107,8 @@ def run(
     """
     comparison = _Comparison(job, guard, max_bytes, deadline)
     try:
+        if job.kind == "write":
+            return comparison.rehearsed()
         return comparison.after_a_moment() if job.follows else comparison.at_once()
     except (NotCompared, BreakerOpen) as why:
         return Verdict(outcome=Outcome.DROPPED, cause=why.cause, rounds=comparison.rounds)
@@ -136,6 +141,22 @@ class _Comparison:
             differences = self._differ(again, after)
             return self._verdict(Outcome.MISMATCH if differences else Outcome.CHANGED, differences)
         return self._verdict(Outcome.CHANGED)
+
+    def rehearsed(self) -> Verdict:
+        """Compare a write with its dry-run, which is done once more where it comes out otherwise.
+
+        The one that gave the answer cannot be asked again. What comes out otherwise each time is no difference.
+        """
+        given, copy = self._first()
+        if self.job.completed is not None:
+            given = self.job.completed(given)
+        differences = self._differ(given, copy)
+        if not differences:
+            return self._verdict(Outcome.MATCH)
+        self.rounds = 1
+        if self._differ(copy, self._copy()):
+            return self._verdict(Outcome.CHANGED)
+        return self._verdict(Outcome.MISMATCH, differences)
 
     def after_a_moment(self) -> Verdict | Later:
         """Compare stores of which one follows the other.

@@ -26,6 +26,7 @@ from extracted.orders.stores import order_store
 from router.drf import IdempotentViewMixin, as_response
 from router.idempotency.claims import Stored
 from router.idempotency.guard import Outcome, held_for
+from router.service.dryrun import not_repeatable, rehearsing, supports_dry_run
 
 SCOPE = "orders"
 PAGE = OpenApiParameter("page", int, description="From 1; 20 orders each.")
@@ -73,11 +74,12 @@ class OrderView(IdempotentViewMixin, APIView):
 
     def followed_up(self, outcome: Outcome) -> Outcome:
         """Have done what the committed write has left to other processes, and answer the order as it then is."""
-        if outcome.replayed or not order_store().follow_up(outcome.data["id"]):
+        if outcome.replayed or rehearsing() or not order_store().follow_up(outcome.data["id"]):
             return outcome
         return outcome.amend(outcome.status, order_document(order_store().staff_get(outcome.data["id"])))
 
 
+@supports_dry_run(written=lambda answer: order_store().written(answer), when=lambda: order_store().rehearses)
 class OrderListView(OrderView):
     """A customer's orders."""
 
@@ -93,6 +95,8 @@ class OrderListView(OrderView):
         customer = self.customer(request)
         serializer = PlaceSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
+        if serializer.validated_data["cart"]:
+            not_repeatable("The customer's cart is empty by now: whoever has placed the order has emptied it.")
         outcome = self.replayed(request)
         if outcome is None:
             with order_store().checkout(serializer.wish(customer)) as place:
