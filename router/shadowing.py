@@ -48,6 +48,10 @@ class Shadow:
         if not isinstance(response, HttpResponse):
             not_compared(exchange.decision, "streamed")
             return
+        closed = pool.closed(exchange.decision.service, exchange.decision.shadow_store, LEGACY)
+        if closed:
+            not_compared(exchange.decision, closed)
+            return
         asked = Asked.of(exchange.request, exchange.request.method or "GET", exchange.identity)
         given, again = answer_of(response), self._monolith.ask_again
         pool.submit(_job(exchange.decision, asked, given, answered_by=LEGACY, ask_again=again))
@@ -66,6 +70,10 @@ def compare_answer(
     A body that is still arriving is remembered while it passes, as far as it may be compared.
     """
     try:
+        closed = pool.closed(decision.service, decision.shadow_store, decision.store)
+        if closed:
+            not_compared(decision, closed)
+            return
         _compare_answer(decision, Asked.of(source, method, identity), response, ask_legacy)
     except Exception:
         logger.exception("An answer of %s.%s could not be shadowed", decision.service, decision.store)

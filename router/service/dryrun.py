@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import connections, transaction
+from django.db import OperationalError, connections, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from router.exceptions import StranglerError
@@ -37,6 +37,8 @@ ABLE, DONE, REFUSED = "able", "done", "refused"
 """What the service says in it."""
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 MARK = "strangler_dry_run"
+WAITED = frozenset({"55P03", "57014"})
+"""SQLSTATEs of PostgreSQL: a lock was not to be had in time, a statement has taken too long."""
 
 
 def audience(service: str) -> str:
@@ -54,6 +56,12 @@ class OutsideInDryRun(StranglerError):
     """A dry-run was about to reach another program."""
 
     code = "outside"
+
+
+class Busy(StranglerError):
+    """A dry-run would have had to wait for somebody."""
+
+    code = "busy"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,12 +156,17 @@ def rehearse(request: HttpRequest, get_response: GetResponse) -> HttpResponse:
     vars(request).pop("headers", None)
     _install()
     rehearsal = _Rehearsal()
-    with nullcontext() if said == ASK else _rolled_back():  # for a question, no view is run
-        token = _current.set(rehearsal)
-        try:
-            return _answered(rehearsal, get_response(request))
-        finally:
-            _current.reset(token)
+    try:
+        with nullcontext() if said == ASK else _rolled_back(rehearsal):  # for a question, no view is run
+            token = _current.set(rehearsal)
+            try:
+                return _answered(rehearsal, get_response(request))
+            finally:
+                _current.reset(token)
+    except OperationalError:
+        if rehearsal.stopped is None:
+            raise
+        return refusal("busy", str(rehearsal.stopped))
 
 
 def _answered(rehearsal: _Rehearsal, response: HttpResponse) -> HttpResponse:
@@ -194,12 +207,29 @@ def _check_constraints() -> None:
             connection.check_constraints()
 
 
+class _Impatience:
+    """Take note of a statement that waited for longer than a dry-run may; what the view makes of it is no answer."""
+
+    def __init__(self, rehearsal: _Rehearsal) -> None:
+        self._rehearsal = rehearsal
+
+    def __call__(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        """Execute a statement."""
+        try:
+            return execute(sql, params, many, context)
+        except OperationalError as error:
+            if getattr(error.__cause__, "sqlstate", None) in WAITED or "locked" in str(error):
+                self._rehearsal.stopped = self._rehearsal.stopped or Busy(str(error))
+            raise
+
+
 @contextmanager
-def _rolled_back() -> Iterator[None]:
+def _rolled_back(rehearsal: _Rehearsal) -> Iterator[None]:
     """Open a transaction in each database, which waits for nobody for long, and roll all of them back."""
     with ExitStack() as stack:
         for alias in connections:
             stack.enter_context(_impatient(alias))
+            stack.enter_context(connections[alias].execute_wrapper(_Impatience(rehearsal)))
             stack.enter_context(transaction.atomic(using=alias))
             _limit(alias)
         try:

@@ -38,6 +38,8 @@ class ShadowPool:
         self.budget = Budget(settings.queue_bytes)
         self._waiting = Waiting(settings.queue, self.budget)
         self._threads: list[threading.Thread] = []
+        self._breakers: dict[tuple[str, str], Breaker] = {}
+        """As they were found last, by service and store."""
         self._lock = threading.Lock()
 
     def submit(self, job: Job) -> bool:
@@ -56,7 +58,16 @@ class ShadowPool:
             return "too_large"
         if job.request_bytes > self.settings.max_request_bytes:
             return "request_too_large"
-        return guard.cause(job.service, job.answered_by)
+        return self.closed(job.service, job.store, job.answered_by)
+
+    def closed(self, service: str, store: str, answered_by: str) -> str:
+        """Return why no comparison of this kind is made now, before one is put together; empty if it may be."""
+        if self._waiting.full:
+            return "queue_full"
+        breaker = self._breakers.get((service, store))
+        if breaker is not None and breaker.resting:
+            return "breaker_open"
+        return guard.cause(service, answered_by)
 
     def drain(self, timeout: float) -> bool:
         """Wait until everything queued is done, at most ``timeout`` seconds; return whether it is."""
@@ -85,11 +96,21 @@ class ShadowPool:
         try:
             while (job := self._waiting.take()) is not None:
                 try:
-                    self._work_on(job)
+                    cause = self._too_late(job)
+                    if cause:
+                        drop(job, cause)
+                    else:
+                        self._work_on(job)
                 finally:
                     self._waiting.done(job)
         finally:
             connections.close_all()
+
+    def _too_late(self, job: Job) -> str:
+        """Return why the comparison is not made after all; many may be dropped at once, so this is cheap."""
+        if monotonic() - job.submitted > self.settings.deadline_seconds:
+            return "expired"
+        return guard.cause(job.service, job.answered_by)
 
     def _work_on(self, job: Job) -> None:
         try:
@@ -102,15 +123,8 @@ class ShadowPool:
 
     def _compare(self, job: Job) -> None:
         settings = self.settings
-        if monotonic() - job.submitted > settings.deadline_seconds:
-            drop(job, "expired")
-            return
-        switched_off = guard.cause(job.service, job.answered_by)
-        if switched_off:
-            drop(job, switched_off)
-            return
         try:
-            breaker = breaker_of(job)
+            breaker = self._breakers[job.service, job.store] = breaker_of(job)
         except (ConfigurationError, UnknownService):
             drop(job, "misconfigured")
             return
@@ -161,6 +175,11 @@ def count(job: Job, verdict: Verdict) -> None:
 def drop(job: Job, cause: str) -> None:
     """Count a comparison that is not made."""
     not_compared(service=job.service, route=job.route, store=job.store, cause=cause, kind=job.kind)
+
+
+def closed(service: str, store: str, answered_by: str) -> str:
+    """Return why no comparison of this kind is made at the moment, empty if it may be."""
+    return current().closed(service, store, answered_by)
 
 
 def not_compared(*, service: str, route: str, store: str, cause: str, kind: str = "read") -> None:

@@ -44,6 +44,11 @@ class Waiting:
         self._unfinished = 0
         self._closed = False
 
+    @property
+    def full(self) -> bool:
+        """Return whether there is no room for a comparison to be made now; a moment later there may be."""
+        return len(self._now) >= self._room
+
     def add(self, job: Job) -> str:
         """Queue a comparison; return why there is no room for it, empty if there is."""
         with self._changed:

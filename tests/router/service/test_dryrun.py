@@ -278,7 +278,8 @@ def test_it_waits_for_nobody_for_long(settings: Any) -> None:
     thread.start()
     try:
         assert held.wait(10)
-        assert ask("/writes/").status_code == 500
+        answer = ask("/writes/")
+        assert (answer.status_code, answer.json()["code"]) == (501, "busy")
     finally:
         go.set()
         thread.join(10)
