@@ -24,7 +24,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from router.exceptions import StranglerError
 from router.service.conf import conf
-from router.service.headers import DRY_RUN_HEADER
+from router.service.headers import DRY_RUN_HEADER, GIVEN_HEADER
 
 T = TypeVar("T")
 GetResponse = Callable[[HttpRequest], HttpResponse]
@@ -76,6 +76,8 @@ class _Support:
 class _Rehearsal:
     """The dry-run that is under way."""
 
+    given: int = 200
+    """What legacy has answered."""
     support: _Support | None = None
     stopped: StranglerError | None = None
     """What has made it worthless, also where the view has caught that."""
@@ -112,9 +114,13 @@ def refuse_outside(what: str) -> None:
 
 
 def not_repeatable(why: str) -> None:
-    """Raise CannotRehearse in a dry-run, and do nothing in a request that is meant."""
+    """Raise CannotRehearse in a dry-run of what legacy has done; do nothing in a request that is meant.
+
+    For what cannot be done after legacy has: the cart is empty by then, the last piece gone. Where legacy has refused,
+    nothing has changed, and the dry-run goes on.
+    """
     rehearsal = _current.get()
-    if rehearsal is not None:
+    if rehearsal is not None and rehearsal.given < 400:
         error = CannotRehearse(why)
         rehearsal.stopped = error
         raise error
@@ -155,7 +161,8 @@ def rehearse(request: HttpRequest, get_response: GetResponse) -> HttpResponse:
     request.META.pop("HTTP_IDEMPOTENCY_KEY", None)  # what is rolled back has no right to an answer for good
     vars(request).pop("headers", None)
     _install()
-    rehearsal = _Rehearsal()
+    given = request.headers.get(GIVEN_HEADER, "")
+    rehearsal = _Rehearsal(given=int(given) if given.isdecimal() else 200)
     try:
         with nullcontext() if said == ASK else _rolled_back(rehearsal):  # for a question, no view is run
             token = _current.set(rehearsal)

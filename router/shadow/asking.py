@@ -16,7 +16,7 @@ from router.identity import HEADER as IDENTITY_HEADER
 from router.identity import Identity
 from router.identity.tokens import issue
 from router.service.dryrun import ABLE, ASK, DO, DONE, REFUSED, audience
-from router.service.headers import DRY_RUN_HEADER, NOT_OWNER_HEADER, SHADOW_HEADER
+from router.service.headers import DRY_RUN_HEADER, GIVEN_HEADER, NOT_OWNER_HEADER, SHADOW_HEADER
 from router.shadow.compare import Answer
 from router.shadow.monolith import CHANGES_THE_FORM
 from router.shadow.runner import NotCompared, ServiceFailed
@@ -73,9 +73,12 @@ def could_rehearse(service: str, store: str, asked: Asked) -> bool:
     return _rehearsed(service, store, asked, said=ASK).header(DRY_RUN_HEADER) == ABLE
 
 
-def rehearse(service: str, store: str, asked: Asked) -> Answer:
-    """Return the envelope of what a store would answer to a write; raise NotCompared where it does no dry-run."""
-    response = _rehearsed(service, store, asked, said=DO)
+def rehearse(service: str, store: str, asked: Asked, *, given: int) -> Answer:
+    """Return the envelope of what a store would answer to a write; raise NotCompared where it does no dry-run.
+
+    ``given`` is the status that legacy has answered.
+    """
+    response = _rehearsed(service, store, asked, said=DO, given=given)
     said = response.header(DRY_RUN_HEADER)
     # An envelope holds more than the answer: base64, and what would have been written.
     answer = read(response, limit=MOST_OF_AN_ENVELOPE * conf().shadow.max_bytes)
@@ -90,14 +93,14 @@ def rehearse(service: str, store: str, asked: Asked) -> Answer:
     raise NotCompared("dry_run_unsupported")
 
 
-def _rehearsed(service: str, store: str, asked: Asked, *, said: str) -> UpstreamResponse:
+def _rehearsed(service: str, store: str, asked: Asked, *, said: str, given: int = 0) -> UpstreamResponse:
     settings = conf()
     token = issue(asked.identity, audience=audience(service), secret=settings.service(service).secret)
     headers = [field for field in asked.headers if field[0].lower() != KEY_HEADER.lower()]
     outbound = OutboundRequest(
         method=asked.method if said == DO else "OPTIONS",
         raw_path_qs=asked.target,
-        headers=[*headers, (IDENTITY_HEADER, token), (DRY_RUN_HEADER, said)],
+        headers=[*headers, (IDENTITY_HEADER, token), (DRY_RUN_HEADER, said), (GIVEN_HEADER, str(given))],
         body=asked.body if said == DO else b"",
         deadline=time.monotonic() + settings.shadow.deadline_seconds,
     )

@@ -89,7 +89,7 @@ def _not_comparable(response: HttpResponseBase, exchange: Exchange) -> str:
 
 def _job(decision: Decision, asked: Asked, given: Answer) -> Job:
     route = decision.grounds.facts.route
-    rehearsal = _Rehearsal(decision, asked)
+    rehearsal = _Rehearsal(decision, asked, given.status)
     return Job(
         service=decision.service,
         store=decision.shadow_store,
@@ -109,10 +109,11 @@ def _job(decision: Decision, asked: Asked, given: Answer) -> Job:
 class _Rehearsal:
     """One write's dry-runs."""
 
-    def __init__(self, decision: Decision, asked: Asked) -> None:
+    def __init__(self, decision: Decision, asked: Asked, given: int) -> None:
         self._route = decision.grounds.facts.route
         self._place = decision.service, decision.shadow_store, decision.route
         self._asked = asked
+        self._given = given
         self._has_document = False
 
     def ask(self) -> Answer:
@@ -120,7 +121,7 @@ class _Rehearsal:
         service, store, _ = self._place
         if not _able.says(self._place, self._asked):
             raise NotCompared("dry_run_unsupported")
-        envelope = asking.rehearse(service, store, self._asked)
+        envelope = asking.rehearse(service, store, self._asked, given=self._given)
         answer, document = _opened(envelope)
         self._has_document = document is not None and self._route.written is not None
         return _with(answer, document) if self._has_document else answer

@@ -16,7 +16,7 @@ from router.models.traffic import ShadowMismatch, TrafficCount
 from router.seam.checks import check_operations
 from router.service.headers import SHADOW_HEADER
 from router.shadow import pool
-from router.testing import override_envelope, override_ownership, override_flag, override_killed
+from router.testing import override_envelope, override_flag, override_killed, override_ownership
 from tests.processes import free_port, wait_until
 from tests.router.seams import NotThere, Refused, forgotten_afterwards, raise_for, refusal_of
 from tests.router.test_middleware import SECRET, point_to

@@ -20,8 +20,9 @@ from extracted.orders.api.serializers import (
     StaffOrderDocument,
     StaffOrderPage,
 )
-from extracted.orders.domain.errors import Invalid
+from extracted.orders.domain.errors import Invalid, OutOfStock
 from extracted.orders.domain.order import Address, Order, Status
+from extracted.orders.domain.store import Wish
 from extracted.orders.stores import order_store
 from router.drf import IdempotentViewMixin, as_response
 from router.idempotency.claims import Stored
@@ -99,9 +100,17 @@ class OrderListView(OrderView):
             not_repeatable("The customer's cart is empty by now: whoever has placed the order has emptied it.")
         outcome = self.replayed(request)
         if outcome is None:
-            with order_store().checkout(serializer.wish(customer)) as place:
-                outcome = self.once(request, place, status=201)
+            outcome = self.placed(request, serializer.wish(customer))
         return as_response(self.followed_up(outcome))
+
+    def placed(self, request: Request, wish: Wish) -> Outcome:
+        """Place the order, once."""
+        try:
+            with order_store().checkout(wish) as place:
+                return self.once(request, place, status=201)
+        except OutOfStock:
+            not_repeatable("The pieces may have gone to the very order that is rehearsed.")
+            raise
 
 
 class OrderDetailView(OrderView):

@@ -1,4 +1,4 @@
-"""On its own store the service does no dry-runs: a checkout begins with a reservation that no transaction rolls back."""
+"""On its own store the service does no dry-runs: a checkout begins with a reservation that nothing rolls back."""
 
 from typing import Any
 
