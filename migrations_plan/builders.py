@@ -19,12 +19,11 @@ from migrations_plan.sync_gates import (
     SyncVerified,
 )
 from migrations_plan.sync_operations import InstallCapture, MoveBuckets, StartBackfill
+from router.api import LEGACY
 
 PERCENTAGES = (1, 10, 50, 100)
 ENTER: tuple[Operation, ...] = (CheckUpstream(), EnsureFlags(), SetEnvelope())
 GROW: tuple[Operation, ...] = (CheckUpstream(), SetEnvelope())
-REPLICA = "shared"
-"""The store on legacy's data, which goes on as a replica of what the service owns."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +111,7 @@ class SeparateGates:
         """Return what must hold before anything comes after ``separate.bake``."""
         return (
             BucketsThere(aggregate=aggregate, percent=100),
-            replace(self.shadow_back, store=REPLICA),
+            replace(self.shadow_back, store=LEGACY),
             CaptureIntact(aggregate=aggregate),
             self._back(aggregate, 100),
             NothingParked(aggregate=aggregate),
@@ -251,10 +250,10 @@ def separate(
             ),
             step(
                 "bake",
-                f"the service has owned all of {aggregate} for a while; reads are compared with legacy's copy",
+                f"the service has owned all of {aggregate} for a while; legacy is asked the same reads, of its copy",
                 (),
                 gates.of_bake(aggregate, store),
-                copies=store,
+                copies=LEGACY,
             ),
         ),
     )

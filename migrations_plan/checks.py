@@ -14,7 +14,7 @@ from migrations_plan.operations import Passage, SetEnvelope
 from migrations_plan.owning import moved_by
 from migrations_plan.plan import Step
 from migrations_plan.plan_registry import Registered, registered
-from router.api import routed_services, stores
+from router.api import LEGACY, routed_services, stores
 
 CHANNELS = ("reads", "writes", "shadow")
 
@@ -187,7 +187,7 @@ def _stores(entry: Registered) -> Iterator[CheckMessage]:
 def _stores_of(step: Step) -> set[str]:
     in_use = {step.store} if any(getattr(step, channel) for channel in CHANNELS) else set()
     owned = {step.owned_store} if any(moved_by(step)) else set()
-    return (in_use | owned | {step.shadow_store} | _named_in(step, "store")) - {""}
+    return (in_use | owned | {step.shadow_store} | _named_in(step, "store")) - {"", LEGACY}
 
 
 def _aggregates(entry: Registered) -> Iterator[CheckMessage]:

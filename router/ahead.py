@@ -13,7 +13,7 @@ service failed to answer, with a note that keeps the middleware from asking it a
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from django.conf import settings
@@ -22,7 +22,7 @@ from django.http.request import split_domain_port, validate_host
 
 from router import metrics, registry, snapshot
 from router.conf import conf
-from router.decide import Decision, Facts, decide, needs_identity
+from router.decide import Decision, Facts, decide, needs_identity, samples_requests
 from router.diversion import FAILED_AHEAD, NO_ANSWER, call
 from router.forward import OutboundRequest, UpstreamResponse, fields_of, outbound_headers, raw_target
 from router.forwarding.messages import BodyIterator
@@ -31,7 +31,9 @@ from router.identity.tokens import issue
 from router.metrics import Outcome
 from router.registry import Match
 from router.routes import Kind
-from router.shadowing import compare_stores
+from router.shadow import guard, sampling
+from router.shadow.monolith import ask_application
+from router.shadowing import compare_answer
 from router.upstreams import upstream_for
 
 Environ = dict[str, Any]
@@ -48,7 +50,7 @@ class StranglerApplication:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
         match = registry.match(environ["REQUEST_METHOD"], get_path_info(environ))
-        decision = None if match is None else _decision(match, environ["REQUEST_METHOD"])
+        decision = None if match is None else _decision(match, environ)
         if decision is None or not _host_is_ours(environ):
             return self.application(environ, start_response)
         started = time.monotonic()
@@ -58,7 +60,11 @@ class StranglerApplication:
             environ[FAILED_AHEAD] = why
             return self.application(environ, start_response)
         if decision.shadow:
-            compare_stores(decision, environ, environ["REQUEST_METHOD"], ANONYMOUS, response)
+            again = partial(ask_application, self.application, dict(environ))
+            compare_answer(decision, environ, environ["REQUEST_METHOD"], ANONYMOUS, response, ask_legacy=again)
+        elapsed = time.monotonic() - started
+        if decision.shadow:
+            guard.observe(decision.service, decision.route, decision.store, elapsed)
         outcome = Outcome.OK if response.status < 400 else Outcome.CLIENT_ERROR
         metrics.record(
             service=decision.service,
@@ -66,7 +72,7 @@ class StranglerApplication:
             kind=Kind.READ,
             side="extracted",
             outcome=outcome,
-            seconds=time.monotonic() - started,
+            seconds=elapsed,
         )
         start_response(f"{response.status} {response.reason}", _headers(response, decision))
         return [response.body] if isinstance(response.body, bytes) else Body(response.body)
@@ -86,7 +92,7 @@ class Body:
         self._parts.close()
 
 
-def _decision(match: Match, method: str) -> Decision | None:
+def _decision(match: Match, environ: Environ) -> Decision | None:
     """Return the decision if the service is to answer, and nothing about the client could change that."""
     route = match.route
     if not route.public or route.kind is not Kind.READ:
@@ -94,7 +100,11 @@ def _decision(match: Match, method: str) -> Decision | None:
     rules = snapshot.current()
     if needs_identity(route, rules):
         return None
-    decision = decide(Facts(method=method, route=route), rules)
+    method: str = environ["REQUEST_METHOD"]
+    sample = None
+    if samples_requests(route, rules):
+        sample = sampling.of_request(method, raw_target(environ), int(time.time()))
+    decision = decide(Facts(method=method, route=route, sample=sample), rules)
     return decision if decision.side == "extracted" else None
 
 

@@ -1,6 +1,6 @@
 """The public face of the router, for the plan and for everybody else's commands and pages."""
 
-from router.holders import Holder, Ownership
+from router.holders import LEGACY, Holder, Ownership
 from router.snapshot import Envelope, OwnershipSource, Snapshot, SnapshotSource
 from router.steering import (
     Effective,
@@ -29,6 +29,7 @@ from router.traffic_api import (
 )
 
 __all__ = [
+    "LEGACY",
     "BreakerState",
     "Effective",
     "Envelope",

@@ -148,6 +148,11 @@ class Breaker:
         return str(self._circuit.current_state)
 
     @property
+    def resting(self) -> bool:
+        """Return whether nobody is to call now, so that a call need not even be prepared; takes no lock."""
+        return self._clock() < self._retry_at and self.state == OPEN
+
+    @property
     def reason(self) -> str:
         """Return why it opened last, empty if it never did."""
         return self._reason

@@ -62,6 +62,18 @@ class ShadowSettings:
     """How long a store with data of its own may be behind before a difference counts."""
     max_bytes: int = 262_144
     """Answers longer than this are not compared."""
+    max_request_bytes: int = 65_536
+    """Requests with a longer body are not sent as dry-runs."""
+    queue_bytes: int = 8_388_608
+    """How many bytes of requests and answers all comparisons of a process may hold; newer ones are dropped."""
+    slow_factor: float = 1.5
+    """Shadowing is switched off while a side takes so many times as long for its clients as it usually does."""
+    slow_window_seconds: float = 5.0
+    """Over which that is measured, and for which it is switched off at least."""
+    memory_share: float = 0.9
+    """Shadowing is switched off while more than this of the container's memory is used, or of the machine's."""
+    rss_bytes: int = 0
+    """Likewise, while this process holds more; 0 for no limit of its own."""
     keep: int = 1_000
     """Stored mismatches per service; the oldest go first."""
     redact: tuple[str, ...] = ("password", "token", "secret", "card", "authorization", "cookie")

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
 from router.buckets import bucket as bucket_of
-from router.holders import Holder
+from router.holders import LEGACY, Holder
 from router.limits import BLOCKERS, CHANNEL_OF, Limits, limits
 from router.routes import Key, Kind, Route
+from router.shadow import sampling
 from router.snapshot import Snapshot
 
 Side: TypeAlias = Literal["legacy", "extracted", "none"]
@@ -15,7 +16,7 @@ Side: TypeAlias = Literal["legacy", "extracted", "none"]
 Owner: TypeAlias = Holder | Literal["some"]
 """Who owns what a request touches; ``some``: it has no key, and some buckets have left legacy."""
 
-_SHADOWED_METHODS = frozenset({"GET", "HEAD"})
+_SHADOWED_METHODS = {Kind.READ: frozenset({"GET", "HEAD"}), Kind.WRITE: frozenset({"POST", "PUT", "PATCH", "DELETE"})}
 
 
 class Facts(NamedTuple):
@@ -30,6 +31,8 @@ class Facts(NamedTuple):
     staff: bool = False
     superuser: bool = False
     authenticated: bool = False
+    sample: int | None = None
+    """The place of a request without a key in the sample of those that are compared; see ``samples_requests``."""
 
 
 class _Case(NamedTuple):
@@ -39,6 +42,11 @@ class _Case(NamedTuple):
     limits: Limits
     bucket: int | None
     owner: Owner = "legacy"
+
+    @property
+    def away(self) -> bool:
+        """Whether legacy has no more than a copy of the data, or of some of it."""
+        return self.owner in _LEFT
 
     @property
     def whose(self) -> str:
@@ -65,11 +73,11 @@ class Decision:
     """What it gets: no more than the envelope."""
     store: str = "shared"
     shadow: bool = False
-    """Whether a copy of the read is sent elsewhere as well, for comparison."""
+    """Whether a copy of the request is sent elsewhere as well, for comparison; a write's is a dry-run."""
     shadow_store: str = ""
-    """The service's store that the copy goes to, empty where there is none."""
+    """The service's store that the copy goes to, or ``legacy`` for the monolith; empty where there is none."""
     compares_stores: bool = False
-    """Whether the copy goes to a store with data of its own, which follows the other's a moment later."""
+    """Whether the copy meets data of its own there, which follows the other's a moment later."""
 
     @property
     def has_left(self) -> bool:
@@ -232,7 +240,7 @@ def decide(facts: Facts, snapshot: Snapshot) -> Decision:
         return _decided(case, snapshot)
     # No rule looks at the client, so each bucket of a route is worked out once per snapshot. The route is kept with the
     # decision: as long as it lives, no other can have its id.
-    place = (id(route), facts.method, bucket)
+    place = (id(route), facts.method, bucket, facts.sample)
     known: tuple[Route, Decision] | None = snapshot.memo.get(place)
     if known is None:
         known = snapshot.memo[place] = (route, _decided(case, snapshot))
@@ -266,10 +274,8 @@ def _decided(case: _Case, snapshot: Snapshot) -> Decision:
     reason = _first(case)
     side = RULES[reason].side
     owned = reason == "owned-by-service"
-    store, copy = (allowed.owned_store, allowed.replica_store) if owned else (allowed.store, allowed.shadow_store)
-    compares = store != copy
-    copied = compares if side == "extracted" else side == "legacy" and owner not in _LEFT
-    shadow = copied and _shadowed(facts, bucket, snapshot)
+    copy = _copy(case, side, owned)
+    shadow = copy is not None and _shadowed(case, copy, snapshot)
     return Decision(
         side=side,
         reason=reason,
@@ -280,11 +286,38 @@ def _decided(case: _Case, snapshot: Snapshot) -> Decision:
         owner=owner,
         requested_percent=allowed.requested,
         effective_percent=allowed.effective,
-        store=store,
+        store=allowed.owned_store if owned else allowed.store,
         shadow=shadow,
-        shadow_store=copy if shadow else "",
-        compares_stores=shadow and compares,
+        shadow_store=copy.to if shadow and copy is not None else "",
+        compares_stores=shadow and copy is not None and copy.follows,
     )
+
+
+class _Copy(NamedTuple):
+    """Where a copy of a request would go."""
+
+    to: str
+    follows: bool
+    """Whether it meets data there that follows the other's a moment later."""
+    percent: int
+    """The share of the buckets that the route lets be compared in this way."""
+
+
+def _copy(case: _Case, side: Side, owned: bool) -> _Copy | None:
+    """Return where a copy goes: away from who answers. A write's only goes where the data is the same."""
+    route, allowed = case.facts.route, case.limits
+    if route.kind is Kind.WRITE:
+        return _Copy(allowed.store, False, route.shadow_percent) if side == "legacy" and not case.away else None
+    if owned:
+        return _Copy(allowed.replica_store, True, route.shadow_percent)
+    same_data = allowed.shadow_store in {allowed.store, LEGACY}
+    if side == "extracted":
+        if same_data:
+            return _Copy(LEGACY, False, min(route.shadow_percent, route.shadow_back_percent))
+        return _Copy(allowed.shadow_store, True, route.shadow_percent)
+    if side == "legacy" and not case.away:
+        return _Copy(allowed.store if same_data else allowed.shadow_store, not same_data, route.shadow_percent)
+    return None
 
 
 def needs_identity(route: Route, snapshot: Snapshot) -> bool:
@@ -296,9 +329,28 @@ def needs_identity(route: Route, snapshot: Snapshot) -> bool:
             return True  # each bucket has an owner of its own
     elif allowed.settled is None:
         return True
-    elif allowed.settled and not allowed.compares_stores:
+    if not _may_be_shadowed(route):
         return False
-    return _may_be_shadowed(route) and limits(route.service, "shadow", snapshot).settled is None
+    owned = moved is not None
+    case = _Case(Facts(method="", route=route), allowed, None, "extracted" if owned else "legacy")
+    copy = _copy(case, "extracted" if owned or allowed.settled else "legacy", owned)
+    copies = limits(route.service, "shadow", snapshot)
+    if copy is None or copies.settled is False or (copies.settled and copy.percent == 100):
+        return False
+    return copies.rule.names_people or not _sampled_by_request(route)
+
+
+def samples_requests(route: Route, snapshot: Snapshot) -> bool:
+    """Return whether a request without a key has to say its place in the sample of those that are compared."""
+    allowed = limits(route.service, "shadow", snapshot)
+    if not _may_be_shadowed(route) or allowed.settled is False:
+        return False
+    return allowed.settled is None or route.kind is Kind.READ or route.shadow_percent < 100
+
+
+def _sampled_by_request(route: Route) -> bool:
+    """Return whether nobody need be asked whose data the request touches: it has no owner, or is open to everybody."""
+    return route.public or (route.key is not None and route.key.keyless)
 
 
 def _first(case: _Case) -> str:
@@ -329,13 +381,19 @@ def _shadow_names_people(route: Route, snapshot: Snapshot) -> bool:
 
 
 def _may_be_shadowed(route: Route) -> bool:
-    return route.shadow and route.kind is Kind.READ
+    return route.shadow if route.kind is Kind.READ else route.dry_run
 
 
-def _shadowed(facts: Facts, bucket: int | None, snapshot: Snapshot) -> bool:
-    if not _may_be_shadowed(facts.route) or facts.method not in _SHADOWED_METHODS:
+def _shadowed(case: _Case, copy: _Copy, snapshot: Snapshot) -> bool:
+    """Return whether the request is in the sample that envelope, flag and route let be compared."""
+    facts, route = case.facts, case.facts.route
+    if not _may_be_shadowed(route) or facts.method not in _SHADOWED_METHODS[route.kind]:
         return False
-    allowed = limits(facts.route.service, "shadow", snapshot)
+    allowed = limits(route.service, "shadow", snapshot)
+    bucket = case.bucket
+    place = facts.sample if bucket is None else sampling.of_bucket(route.service, route.name, bucket)
+    if copy.percent < 100 and (place is None or place >= copy.percent):
+        return False
     if allowed.settled is not None:
         return allowed.settled
-    return RULES[_first(_Case(facts, allowed, bucket))].side == "extracted"
+    return RULES[_first(_Case(facts, allowed, place))].side == "extracted"

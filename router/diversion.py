@@ -41,7 +41,7 @@ from router.identity import HEADER as IDENTITY_HEADER
 from router.identity.tokens import issue
 from router.metrics import Outcome
 from router.service.headers import NOT_OWNER_HEADER, REFUSED_HEADER, WROTE_HEADER
-from router.shadowing import compare_stores, not_compared
+from router.shadowing import compare_answer, not_compared
 from router.steps import GetResponse, Steps, by_legacy, carry_out, in_database, on_the_wire
 from router.upstreams import upstream_for
 
@@ -123,8 +123,10 @@ def _divert_read(exchange: Exchange) -> Steps[Answered]:
     except NO_ANSWER as why:
         return (yield from _read_from_legacy(exchange, why))
     request, decision = exchange.request, exchange.decision
-    if decision.shadow:
-        compare_stores(decision, request, request.method or "GET", exchange.identity, response)
+    if decision.shadow and exchange.ask_legacy is not None:
+        compare_answer(
+            decision, request, request.method or "GET", exchange.identity, response, ask_legacy=exchange.ask_legacy
+        )
     return _from_service(response)
 
 

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any
@@ -16,12 +16,13 @@ from django.utils.module_loading import import_string
 
 from router.conf import conf
 from router.csrf import SAFE_METHODS, refusal
-from router.decide import Decision, Facts, bucket_for, decide, decide_for, needs_identity
+from router.decide import Decision, Facts, bucket_for, decide, decide_for, needs_identity, samples_requests
 from router.holders import Holder
 from router.identity import ANONYMOUS, Identity
 from router.identity.resolvers import CredentialsRejected, Resolver, resolve
 from router.registry import Match
 from router.routes import Asked, Kind, Route
+from router.shadow import sampling
 from router.snapshot import Snapshot
 
 USERS = ("_cached_user", "_acached_user")
@@ -33,6 +34,8 @@ class Exchange:
 
     credentials_rejected = False
     """Whether the request carries credentials that no resolver believes."""
+    ask_legacy: Callable[[], Any] | None = None
+    """Has legacy answer a copy of the request, for comparison; None where nothing is compared."""
     note = ""
     """Why another side answered than the one decided for; empty if it was that one."""
     wrote = ""
@@ -103,22 +106,32 @@ class Exchange:
     def decision(self) -> Decision:
         """Who answers. Looks at the client only where that makes a difference, so that most requests pay nothing."""
         if not needs_identity(self.route, self.snapshot):
-            return decide(Facts(method=self.request.method or "", route=self.route), self.snapshot)
+            facts = Facts(method=self.request.method or "", route=self.route, sample=self._sample())
+            return decide(facts, self.snapshot)
         return decide(self.facts, self.snapshot)
+
+    def _sample(self) -> int | None:
+        """Return the place of a request without a key among those that may be compared, None where all or none are."""
+        if not samples_requests(self.route, self.snapshot):
+            return None
+        request = self.request
+        return sampling.of_request(request.method or "", request.get_full_path(), int(time.time()))
 
     @cached_property
     def facts(self) -> Facts:
         """All that a decision may depend on."""
         identity = self.identity
         asked = Asked(subject=identity.subject, arguments=self.match.kwargs, body=self.json_body)
+        key = self.route.partition_key(asked)
         return Facts(
             method=self.request.method or "",
             route=self.route,
-            key=self.route.partition_key(asked),
+            key=key,
             subject=identity.subject,
             staff=identity.staff,
             superuser=identity.superuser,
             authenticated=identity.authenticated,
+            sample=self._sample() if key is None else None,
         )
 
     @property

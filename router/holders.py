@@ -6,6 +6,8 @@ from functools import cached_property
 from typing import Literal, TypeAlias
 
 BUCKETS = 100
+LEGACY = "legacy"
+"""The monolith, where it stands beside the stores of a service: it answers a request, or a copy of one."""
 
 Holder: TypeAlias = Literal["legacy", "extracted", "none"]
 """Who may write a bucket; ``none`` while it is changing hands."""

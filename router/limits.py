@@ -68,11 +68,11 @@ class Limits:
     """The step of the plan that sets the envelope."""
     store: str
     shadow_store: str
-    """The store that copies of reads go to."""
+    """The store that copies of reads go to, or ``legacy``."""
     owned_store: str
     """The store that answers for buckets that the service owns."""
     replica_store: str
-    """The store that copies of reads of such buckets go to: on the data that was theirs before."""
+    """Where copies of reads of such buckets go, on the data that was theirs before: a store, or ``legacy``."""
     ownership: Ownership | None
     """Who owns the service's data; None where it cannot move."""
     rule: FlagRule
@@ -93,11 +93,6 @@ class Limits:
     def moved(self) -> Ownership | None:
         """Return who owns the service's data if some of it has left legacy, else None: then ownership plays no part."""
         return None if self.ownership is None or self.ownership.wholly_legacy else self.ownership
-
-    @property
-    def compares_stores(self) -> bool:
-        """Whether copies go to another store than the one that answers, so that diverted reads are compared too."""
-        return self.shadow_store != self.store
 
     @property
     def limited_by(self) -> str:
@@ -165,5 +160,5 @@ def _worked_out(service: str, channel: Channel, snapshot: Snapshot) -> Limits:
 
 def _replica_store(envelope: Envelope) -> str:
     """Return the store on the data that a bucket had before it moved: the one that is not its owner's."""
-    others = (store for store in (envelope.store, envelope.shadow_store) if store and store != envelope.owned_store)
+    others = (store for store in (envelope.shadow_store, envelope.store) if store and store != envelope.owned_store)
     return next(others, "shared")

@@ -58,6 +58,8 @@ class Outcome(enum.StrEnum):
     """The side under comparison failed."""
     DROPPED = "dropped"
     """A comparison that was not made; its cause says why."""
+    SWITCHED = "switched"
+    """Shadowing was switched off or on by itself; no comparison of its own. The cause says which, and why."""
 
 
 FALLBACKS = frozenset({Outcome.FALLBACK_NOT_SENT, Outcome.FALLBACK_FAILED, Outcome.FALLBACK_CLAIMED})

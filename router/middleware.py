@@ -13,7 +13,13 @@ from router.exchange import Exchange
 from router.fences import NotOwner
 from router.handover.own_writes import caught_up, remember
 from router.handover.requests import let_in, looked_for_owner, written
+from router.holders import LEGACY
+from router.limits import limits
+from router.metrics import FALLBACKS
 from router.registry import Match
+from router.shadow import guard
+from router.shadow.monolith import FOR_LEGACY, Monolith
+from router.shadow.rehearsing import Write
 from router.shadowing import Shadow
 from router.steps import GetResponse, Steps, carry_out, carry_out_on_loop, in_database, to_the_end
 
@@ -44,7 +50,7 @@ class StranglerMiddleware:
     def __call__(self, request: HttpRequest) -> Any:
         """Answer by the side that is due."""
         match = registry.match(request.method or "", request.path_info)
-        if match is None:
+        if match is None or FOR_LEGACY in request.META:
             return self.get_response(request)
         if self._on_loop:
             return self._answer_on_loop(request, match)
@@ -64,6 +70,14 @@ class StranglerMiddleware:
             way = to_the_end(way, lambda answered: answered.response.close())
         return _finished(exchange, await way)
 
+    def _written(self, exchange: Exchange) -> Steps[Answered]:
+        if not exchange.decision.shadow:
+            return (yield from written(exchange))
+        write = Write(exchange)
+        answered = yield from written(exchange)
+        write.compare(answered)
+        return answered
+
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
         """Answer a write that a fence refused, for the time being: the router knows of it, and who is asked next."""
         if isinstance(exception, NotOwner) and getattr(request, WATCHED, False):
@@ -72,19 +86,28 @@ class StranglerMiddleware:
 
     def _steps(self, exchange: Exchange) -> Steps[Answered]:
         if exchange.is_write:
-            return (yield from written(exchange))
+            return (yield from self._written(exchange))
         yield from looked_for_owner(exchange)
-        if exchange.decision.side == "legacy":
-            if exchange.decision.has_left:
-                yield from caught_up(exchange)
-            return (yield from self._shadowed(exchange) if exchange.decision.shadow else answer_by_legacy(exchange))
-        return (yield from let_in(exchange))
-
-    def _shadowed(self, exchange: Exchange) -> Steps[Answered]:
-        shadow = Shadow(exchange, self._once_more)
+        if exchange.decision.side == "legacy" and exchange.decision.has_left:
+            yield from caught_up(exchange)
+        if not exchange.decision.shadow:
+            return (yield from answer_by_legacy(exchange) if exchange.decision.side == "legacy" else let_in(exchange))
+        monolith = Monolith(exchange.request, self._once_more)
+        if exchange.decision.side == "extracted":
+            exchange.ask_legacy = monolith.ask
+            return (yield from let_in(exchange))
+        shadow = Shadow(exchange, monolith)
         answered = yield from answer_by_legacy(exchange)
         shadow.compare(answered.response)
         return answered
+
+
+def _observe(exchange: Exchange, answered: Answered) -> None:
+    """Tell the guard of the shadow how long the side took, where anything of the service is compared."""
+    service, route = exchange.route.service, exchange.route
+    if route.shadow and limits(service, "shadow", exchange.snapshot).settled is not False:
+        side = LEGACY if answered.side == "legacy" else exchange.decision.store
+        guard.observe(service, route.name, side, exchange.elapsed)
 
 
 def _finished(exchange: Exchange, answered: Answered) -> HttpResponseBase:
@@ -100,6 +123,8 @@ def _finished(exchange: Exchange, answered: Answered) -> HttpResponseBase:
         outcome=answered.outcome,
         seconds=exchange.elapsed,
     )
+    if not exchange.is_write and answered.outcome not in FALLBACKS:
+        _observe(exchange, answered)
     if answered.side == "legacy" and exchange.decision.has_left and not exchange.is_write:
         answered.response.headers[STALE_HEADER] = "1"
     if exchange.wrote:

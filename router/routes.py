@@ -44,6 +44,8 @@ class KeySource(ABC):
     """Whether the request's body is parsed."""
     queries: ClassVar[int] = 0
     """How many SQL reads finding the key costs."""
+    keyless: ClassVar[bool] = False
+    """Whether there never is a key."""
 
     @abstractmethod
     def find(self, asked: Asked) -> Key | None:
@@ -113,6 +115,8 @@ class Lookup(KeySource):
 class Scatter(KeySource):
     """The request touches many owners' data; it moves last, when everything has moved."""
 
+    keyless: ClassVar[bool] = True
+
     def find(self, asked: Asked) -> Key | None:
         return None
 
@@ -151,6 +155,16 @@ class Route:
     """Whether the answer is the same for everybody. Such reads may be forwarded ahead of Django (``router.ahead``)."""
     shadow: bool = True
     """Whether reads may be sent to the other side for comparison."""
+    shadow_percent: int = 100
+    """The share of the buckets whose requests are compared at most, in an order of this route's own."""
+    shadow_back_percent: int = 10
+    """Likewise of reads that the service answers while legacy works on the same data, and gets the copies."""
+    dry_run: bool = False
+    """Whether writes that legacy answers are sent to the service too, which does them, and rolls that back."""
+    minted: tuple[str, ...] = ()
+    """Fields of a write's answer that are made anew each time (ids, moments), so that no dry-run repeats them."""
+    written: Callable[[Mapping[str, Any]], Any] | None = None
+    """Makes of a write's answer the document of what it has written, which is compared as well."""
     origin: str = ""
     """File and line of the declaration, found by itself."""
 

@@ -26,7 +26,10 @@ class Envelope:
     store: str = "shared"
     """Which of the service's stores answers."""
     shadow_store: str = ""
-    """Which of its stores copies of reads go to. Empty: the one that answers, for reads that legacy still answers."""
+    """Which of its stores copies of reads go to. Empty: the one that answers, for reads that legacy still answers.
+
+    ``legacy`` is the monolith itself; it also gets copies of what the service answers while both work on the same data.
+    """
     owned_store: str = "own"
     """Which of its stores answers for buckets that the service owns, whatever the rest of the envelope says."""
     paused: bool = False

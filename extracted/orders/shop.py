@@ -11,6 +11,7 @@ from extracted.orders.domain.errors import ShopUnavailable
 from router.identity import HEADER, Identity
 from router.identity.tokens import issue
 from router.service.conf import conf
+from router.service.dryrun import refuse_outside
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ def post(path: str, body: Any = None) -> Said:
     """
     service = conf()
     url = settings.SHOP_INTERNAL_URL.rstrip("/") + path
+    refuse_outside(url)
     token = issue(Identity(subject=service.name, kind="service"), audience=AUDIENCE, secret=service.secret)
     try:
         with requests.Session() as session:

@@ -10,18 +10,39 @@ from migrations_plan.builders import SeparateGates, SharedGates, monolith, separ
 from migrations_plan.gates import ShadowMatchRate
 from migrations_plan.plan import Plan
 from migrations_plan.receivers import ReceiversHandled
+from migrations_plan.sync.written import written
 from router.registry import register
 from router.routes import Route, Scatter, Visitor
 
 DECLARATIONS = (aggregates, integration, mails, operations, payments, report)
 """Imported for what they declare: aggregates, event types, handlers, operations."""
 
+# What placing an order makes anew each time, and what the payment provider says, whom no dry-run asks.
+MINTED = (
+    *("id", "number", "status", "payment", "placed_at", "paid_at"),
+    *(f"written_document.{name}" for name in ("number", "status", "placed_at", "paid_at", "lines[].id")),
+    *(
+        f"written_document.attempts[].{name}"
+        for name in ("id", "state", "provider_key", "provider_reference", "failure")
+    ),
+    *(f"written_document.attempts[].{name}" for name in ("created_at", "settled_at", "told_at")),
+)
+
 # --- routes --------------------------------------------------------------------------------------------------
 # The views show and change only the visitor's own orders, so the visitor is the owner of the data. Paying stays with
 # the monolith: it belongs to the payments service.
 register(
     Route(service="orders", name="list", methods=("GET",), pattern="/api/orders/", key=Visitor()),
-    Route(service="orders", name="place", methods=("POST",), pattern="/api/orders/", key=Visitor()),
+    Route(
+        service="orders",
+        name="place",
+        methods=("POST",),
+        pattern="/api/orders/",
+        key=Visitor(),
+        dry_run=True,
+        minted=MINTED,
+        written=written(aggregates.ORDERS),
+    ),
     Route(service="orders", name="detail", methods=("GET",), pattern="/api/orders/<int:order_id>/", key=Visitor()),
     Route(
         service="orders",

@@ -13,6 +13,7 @@ from router.fences import NotOwner
 from router.idempotency.claims import HEADER, Claim, Stored, claim, fingerprint_of
 from router.idempotency.models import IdempotencyKey
 from router.routes import Key
+from router.service.dryrun import rehearsing
 from router.whole import whole
 
 CLAIM_ATTRIBUTE = "strangler_claim"
@@ -63,7 +64,12 @@ def run_once(request: HttpRequest, *, scope: str, subject: str, work: Callable[[
 
 
 def held_for(request: HttpRequest, *, scope: str, subject: str) -> Claim | Stored | None:
-    """Claim the request's key unless the router has done so; None without a key. A claim is kept on the request."""
+    """Claim the request's key unless the router has done so; None without a key, and in a dry-run.
+
+    A claim is kept on the request.
+    """
+    if rehearsing():
+        return None
     held: Claim | Stored | None = getattr(request, CLAIM_ATTRIBUTE, None)
     if held is None:
         key = request.headers.get(HEADER)

@@ -15,7 +15,8 @@ from router.seam.errors import SeamMisused
 from router.seam.transports import guarded, live, shadowing
 from router.shadow import pool
 from router.shadow.compare import Answer
-from router.shadow.runner import LEGACY, Job
+from router.shadow.monolith import reading
+from router.shadow.runner import LEGACY, Ask, Job
 from router.shadowing import not_compared
 from router.transactions import open_transaction
 
@@ -110,7 +111,12 @@ def _submit(
             return
         service, store = decision.service, decision.store
         args, kwargs = asked
-        copy = shadowing(service, decision.shadow_store, operation.identity(args, kwargs))
+        ask_copy: Ask
+        if decision.shadow_store == LEGACY:
+            ask_copy = partial(_again_reading, operation, decision, asked)
+        else:
+            copy = shadowing(service, decision.shadow_store, operation.identity(args, kwargs))
+            ask_copy = partial(_asked, operation, copy, asked)
         by_legacy = decision.side == "legacy"
         pool.submit(
             Job(
@@ -120,7 +126,7 @@ def _submit(
                 method="SEAM",
                 path=f"{operation.label} bucket {decision.bucket}",
                 given=answered,
-                ask_copy=lambda: _asked(operation, copy, asked),
+                ask_copy=ask_copy,
                 ask_again=partial(_again if by_legacy else _again_from, operation, decision, asked),
                 answered_by=LEGACY if by_legacy else store,
                 follows=decision.compares_stores,
@@ -159,6 +165,12 @@ def _again(operation: "ReadSeam[..., R]", decision: Decision, asked: Arguments) 
         if refused is None:
             raise
         return refused
+
+
+def _again_reading(operation: "ReadSeam[..., R]", decision: Decision, asked: Arguments) -> Answer:
+    """Have legacy answer a copy, without a chance to write."""
+    with reading():
+        return _again(operation, decision, asked)
 
 
 def _answer(operation: "ReadSeam[..., R]", result: R) -> Answer:

@@ -1,6 +1,8 @@
 """Settings of a service that stands behind the router, from ``settings.STRANGLER_SERVICE``, read when needed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -15,6 +17,8 @@ class ServiceSettings:
     secret: str
     versions: str = ""
     """Dotted path of what finds the versions of aggregates; empty where there is only one copy of them."""
+    dry_run_seconds: float = 1.0
+    """How long a dry-run waits for a lock, and for each statement: it must not be in the way of a request."""
 
 
 def conf() -> ServiceSettings:
@@ -27,4 +31,18 @@ def conf() -> ServiceSettings:
             "the secret it shares with the router, for example "
             'STRANGLER_SERVICE = {"NAME": "orders", "SECRET": os.environ["STRANGLER_SECRET_ORDERS"]}.'
         )
-    return ServiceSettings(name=given["NAME"], secret=given["SECRET"], versions=given.get("VERSIONS", ""))
+    return ServiceSettings(
+        name=given["NAME"],
+        secret=given["SECRET"],
+        versions=given.get("VERSIONS", ""),
+        dry_run_seconds=_seconds(given),
+    )
+
+
+def _seconds(given: Mapping[str, Any]) -> float:
+    value = given.get("DRY_RUN_SECONDS", ServiceSettings.dry_run_seconds)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+        raise ImproperlyConfigured(
+            f"settings.STRANGLER_SERVICE['DRY_RUN_SECONDS'] is {value!r}, which is not a number above zero."
+        )
+    return float(value)

@@ -2,6 +2,10 @@
 
 SHADOW_HEADER = "X-Strangler-Shadow"
 """``1`` on a copy whose answer is only compared."""
+DRY_RUN_HEADER = "X-Strangler-Dry-Run"
+"""``1`` on a copy of a write that is to be rolled back, ``ask`` on the question whether it could be; and the answer."""
+GIVEN_HEADER = "X-Strangler-Given"
+"""On a dry-run: the status that legacy has answered. It has done the work unless it has refused it."""
 REFUSED_HEADER = "X-Strangler-Refused"
 """On a refusal that is about the router, not about its client: ``identity`` if its token was not believed."""
 WROTE_HEADER = "X-Strangler-Wrote"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -9,8 +10,9 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from router.fences import NotOwner, install, watched
 from router.identity import HEADER, Identity
 from router.identity.tokens import IdentityRejected, verify
+from router.service import dryrun
 from router.service.conf import conf
-from router.service.headers import NOT_OWNER_HEADER, REFUSED_HEADER, SHADOW_HEADER
+from router.service.headers import DRY_RUN_HEADER, NOT_OWNER_HEADER, REFUSED_HEADER, SHADOW_HEADER
 from router.service.users import ServiceUser
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
@@ -23,7 +25,7 @@ class ServiceIdentityMiddleware:
 
     A request without a token goes on without an identity, so that health checks and schemas can be read; views that
     need one ask for it through ``SignedIdentityAuthentication``. A token that is forged, expired or meant for another
-    service is refused at once.
+    service is refused at once. What is asked for as a dry-run leaves nothing behind (``router.service.dryrun``).
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -32,16 +34,22 @@ class ServiceIdentityMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Verify the token and pass the request on."""
         token = request.headers.get(HEADER)
+        rehearsed = DRY_RUN_HEADER in request.headers
         identity: Identity | None = None
-        if token is not None:
+        if token is not None or rehearsed:
             settings = conf()
+            meant_for = dryrun.audience(settings.name) if rehearsed else settings.name
             try:
-                identity = verify(token, audience=settings.name, secret=settings.secret)
+                identity = verify(token or "", audience=meant_for, secret=settings.secret)
             except IdentityRejected as error:
                 return JsonResponse({"detail": str(error)}, status=401, headers={REFUSED_HEADER: "identity"})
         setattr(request, IDENTITY_ATTRIBUTE, identity)
         request.user = ServiceUser(identity or Identity())  # type: ignore[assignment]
-        return self.get_response(request)
+        return dryrun.rehearse(request, self.get_response) if rehearsed else self.get_response(request)
+
+    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
+        """Refuse a dry-run whose view does not support it."""
+        return dryrun.before_view(request, view)
 
 
 class NotOwnerMiddleware:

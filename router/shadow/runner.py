@@ -1,5 +1,6 @@
 """Ask one side what another has just answered, and find out whether a difference is real."""
 
+import logging
 import zlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -8,16 +9,17 @@ from time import monotonic
 
 from router.breaker import BreakerOpen
 from router.exceptions import StranglerError
+from router.holders import LEGACY as LEGACY
 from router.metrics import Outcome
 from router.shadow.compare import Answer, Difference, compare
+
+logger = logging.getLogger(__name__)
 
 Ask = Callable[[], Answer]
 Guard = Callable[[], AbstractContextManager[object]]
 
 MAX_ROUNDS = 3
 """How often both sides are asked again before a moving answer counts as CHANGED."""
-LEGACY = "legacy"
-"""Who answered, where it was not one of the service's stores."""
 ANY_ZLIB = zlib.MAX_WBITS | 32
 """Lets zlib find out by itself whether it is gzip or deflate."""
 ENCODINGS = frozenset({"gzip", "x-gzip", "deflate"})
@@ -25,7 +27,7 @@ ENCODINGS = frozenset({"gzip", "x-gzip", "deflate"})
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A read that was answered, how to ask for the answer again, and how to ask the store that gets a copy."""
+    """A request that was answered, how to ask for the answer again, and how to ask the store that gets a copy."""
 
     service: str
     store: str
@@ -47,6 +49,17 @@ class Job:
     ignore: tuple[str, ...] = ()
     """Fields that may differ, see ``compare``."""
     submitted: float = field(default_factory=monotonic)
+    kind: str = "read"
+    """A write's copy is a dry-run."""
+    completed: Callable[[Answer], Answer] | None = None
+    """Adds to what the client was given what else is compared; called once there is a copy."""
+    request_bytes: int = 0
+    """How much of the request is kept, to be sent again."""
+
+    @property
+    def weight(self) -> int:
+        """Return how many bytes the comparison holds while it waits."""
+        return len(self.given.body) + len(self.path) + self.request_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +107,8 @@ def run(
     """
     comparison = _Comparison(job, guard, max_bytes, deadline)
     try:
+        if job.kind == "write":
+            return comparison.rehearsed()
         return comparison.after_a_moment() if job.follows else comparison.at_once()
     except (NotCompared, BreakerOpen) as why:
         return Verdict(outcome=Outcome.DROPPED, cause=why.cause, rounds=comparison.rounds)
@@ -127,6 +142,22 @@ class _Comparison:
             return self._verdict(Outcome.MISMATCH if differences else Outcome.CHANGED, differences)
         return self._verdict(Outcome.CHANGED)
 
+    def rehearsed(self) -> Verdict:
+        """Compare a write with its dry-run, which is done once more where it comes out otherwise.
+
+        The one that gave the answer cannot be asked again. What comes out otherwise each time is no difference.
+        """
+        given, copy = self._first()
+        if self.job.completed is not None:
+            given = self.job.completed(given)
+        differences = self._differ(given, copy)
+        if not differences:
+            return self._verdict(Outcome.MATCH)
+        self.rounds = 1
+        if self._differ(copy, self._copy()):
+            return self._verdict(Outcome.CHANGED)
+        return self._verdict(Outcome.MISMATCH, differences)
+
     def after_a_moment(self) -> Verdict | Later:
         """Compare stores of which one follows the other.
 
@@ -158,14 +189,23 @@ class _Comparison:
         return Verdict(outcome=outcome, differences=differences, rounds=self.rounds, seconds=self.seconds)
 
     def _differ(self, given: Answer, other: Answer) -> tuple[Difference, ...]:
-        return compare(given, other, self.job.ignore)
+        try:
+            return compare(given, other, self.job.ignore)
+        except Exception as error:
+            logger.exception("%s %s could not be compared", self.job.method, self.job.path.partition("?")[0])
+            raise NotCompared("comparator", str(error)) from error
 
     def _copy(self) -> Answer:
         self._in_time()
         with self.guard():
-            answer = self.job.ask_copy()
-            if answer.status >= 500 > self.job.given.status:
+            try:
+                answer: Answer | NotCompared = self.job.ask_copy()
+            except NotCompared as why:  # no failure of whoever was asked, so the breaker does not hear of it
+                answer = why
+            if isinstance(answer, Answer) and answer.status >= 500 > self.job.given.status:
                 raise ServiceFailed(answer.status)
+        if isinstance(answer, NotCompared):
+            raise answer
         return self._bounded(answer)
 
     def _again(self) -> Answer:

@@ -242,7 +242,7 @@ PLAN = Plan(service="orders", phases=(monolith(), shared(), separate(aggregate="
             "separate.bake",
             [
                 "buckets-there",
-                "shadow-match-rate-shared",
+                "shadow-match-rate-legacy",
                 "capture-intact",
                 "sync-back-caught-up",
                 "nothing-parked",

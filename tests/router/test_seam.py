@@ -16,7 +16,7 @@ from router.models.traffic import ShadowMismatch, TrafficCount
 from router.seam.checks import check_operations
 from router.service.headers import SHADOW_HEADER
 from router.shadow import pool
-from router.testing import override_envelope, override_flag, override_killed
+from router.testing import override_envelope, override_flag, override_killed, override_ownership
 from tests.processes import free_port, wait_until
 from tests.router.seams import NotThere, Refused, forgotten_afterwards, raise_for, refusal_of
 from tests.router.test_middleware import SECRET, point_to
@@ -390,3 +390,24 @@ class TestComparisonOfStores:
         assert detail(7, 1)["by"] == "legacy"
         assert self.verdicts() == {("dropped", "fallback"): 1}
         assert own.received == []
+
+
+@pytest.mark.django_db(databases="__all__", transaction=True)
+def test_what_the_service_owns_is_compared_with_what_legacy_would_have_returned(
+    detail: Any, upstream: Recorder, settings: Any
+) -> None:
+    settings.STRANGLER["SERVICES"]["orders"]["UPSTREAMS"]["own"] = upstream.url
+    settings.STRANGLER = {**settings.STRANGLER, "SHADOW": {"LAG_SECONDS": 0.02}}
+    upstream.answer = lambda request: (200, JSON, b'{"order": 1, "by": "legacy"}')
+    pool.reset()
+    metrics.reset()
+    with (
+        override_envelope("orders", reads=100, shadow=100, shadow_store="legacy"),
+        override_ownership("orders", extracted=range(100)),
+    ):
+        assert detail(7, 1)["by"] == "legacy"
+        assert pool.current().drain(20)
+    metrics.flush()
+    rows = TrafficCount.objects.filter(side="shadow", route="seam:peek")
+    assert [(row.outcome, row.store, row.count) for row in rows] == [("match", "legacy", 1)]
+    pool.reset()

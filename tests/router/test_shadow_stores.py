@@ -253,7 +253,7 @@ class TestNothingComesOfIt:
     def test_what_breaks_in_comparing_does_not_reach_the_client(
         self, get: Any, shared: Recorder, own: Recorder, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("router.shadowing.raw_target", None)
+        monkeypatch.setattr("router.shadow.asking.raw_target", None)
         assert json.loads(get().got) == DOCUMENT
         assert own.received == []
 

@@ -52,7 +52,7 @@ def recording_upstream() -> Iterator[Recorder]:
             if self.command != "HEAD":
                 self.wfile.write(content)
 
-        do_GET = do_HEAD = do_POST = do_PATCH = handle_any
+        do_GET = do_HEAD = do_POST = do_PATCH = do_OPTIONS = handle_any
 
         def log_message(self, format: str, *args: object) -> None:
             """Keep quiet."""

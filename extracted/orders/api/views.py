@@ -20,12 +20,14 @@ from extracted.orders.api.serializers import (
     StaffOrderDocument,
     StaffOrderPage,
 )
-from extracted.orders.domain.errors import Invalid
+from extracted.orders.domain.errors import Invalid, OutOfStock
 from extracted.orders.domain.order import Address, Order, Status
+from extracted.orders.domain.store import Wish
 from extracted.orders.stores import order_store
 from router.drf import IdempotentViewMixin, as_response
 from router.idempotency.claims import Stored
 from router.idempotency.guard import Outcome, held_for
+from router.service.dryrun import not_repeatable, rehearsing, supports_dry_run
 from router.service.versions import wrote
 
 SCOPE = "orders"
@@ -76,11 +78,12 @@ class OrderView(IdempotentViewMixin, APIView):
 
     def followed_up(self, outcome: Outcome) -> Outcome:
         """Have done what the committed write has left to other processes, and answer the order as it then is."""
-        if outcome.replayed or not order_store().follow_up(outcome.data["id"]):
+        if outcome.replayed or rehearsing() or not order_store().follow_up(outcome.data["id"]):
             return outcome
         return outcome.amend(outcome.status, order_document(order_store().staff_get(outcome.data["id"])))
 
 
+@supports_dry_run(written=lambda answer: order_store().written(answer), when=lambda: order_store().rehearses)
 class OrderListView(OrderView):
     """A customer's orders."""
 
@@ -96,11 +99,21 @@ class OrderListView(OrderView):
         customer = self.customer(request)
         serializer = PlaceSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
+        if serializer.validated_data["cart"]:
+            not_repeatable("The customer's cart is empty by now: whoever has placed the order has emptied it.")
         outcome = self.replayed(request)
         if outcome is None:
-            with order_store().checkout(serializer.wish(customer)) as place:
-                outcome = self.once(request, place, status=201)
+            outcome = self.placed(request, serializer.wish(customer))
         return as_response(self.followed_up(outcome))
+
+    def placed(self, request: Request, wish: Wish) -> Outcome:
+        """Place the order, once."""
+        try:
+            with order_store().checkout(wish) as place:
+                return self.once(request, place, status=201)
+        except OutOfStock:
+            not_repeatable("The pieces may have gone to the very order that is rehearsed.")
+            raise
 
 
 class OrderDetailView(OrderView):

@@ -1,11 +1,11 @@
 """The port through which the service reaches orders, wherever they are kept."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from extracted.orders.domain.order import Address, Order, Status
@@ -94,6 +94,8 @@ class OrderStore(Protocol):
 
     name: str
     """What ORDERS_STORE calls it."""
+    rehearses: bool
+    """Whether a checkout does nothing outside of the database, so that it may be done and rolled back."""
 
     def list_for(self, customer: int, page: str) -> Page:
         """Return a page of the customer's orders; raise PageNotFound."""
@@ -149,6 +151,10 @@ class OrderStore(Protocol):
 
     def staff_get(self, order_id: int) -> Order:
         """Return anybody's order; raise OrderNotFound."""
+        ...
+
+    def written(self, answer: Mapping[str, Any]) -> Any:
+        """Return the canonical document of the order in an answer, as this transaction sees it; None for none."""
         ...
 
     def check(self) -> str:

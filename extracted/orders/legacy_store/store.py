@@ -1,9 +1,10 @@
 """Orders in the monolith's tables: the store of the shared phases."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 from django.db import connections, transaction
@@ -15,6 +16,7 @@ from extracted.orders.domain.events import OrderCancelled, OrderPaid, OrderPlace
 from extracted.orders.domain.order import Address, AttemptKind, Order, Status
 from extracted.orders.domain.store import Expiry, Page, Resumed, SoldLine, Wish
 from extracted.orders.legacy_store import models
+from extracted.orders.legacy_store.aggregates import ORDERS
 from extracted.orders.legacy_store.attempts import open_attempt
 from extracted.orders.legacy_store.checkout import place
 from extracted.orders.legacy_store.documents import CODES, address_columns, to_order
@@ -23,12 +25,14 @@ from extracted.orders.legacy_store.stock import give_back
 from extracted.orders.paging import page_of
 from extracted.orders.payments import after_the_commit, run_attempt
 from migrations_plan.sync.events import bus
+from migrations_plan.sync.written import written
 
 
 class LegacyOrderStore:
     """The ``OrderStore`` over the tables that the monolith owns and both sides write."""
 
     name = "shared"
+    rehearses = True
 
     def list_for(self, customer: int, page: str) -> Page:
         """Return a page of the customer's orders."""
@@ -129,6 +133,10 @@ class LegacyOrderStore:
     def sold_lines(self, after: int, limit: int) -> tuple[SoldLine, ...]:
         """Return the lines of paid orders, in the order of their ids, from the one after ``after`` on."""
         return sold_lines(after, limit)
+
+    def written(self, answer: Mapping[str, Any]) -> Any:
+        """Return the document of the order in an answer."""
+        return written(ORDERS)(answer)
 
     def check(self) -> str:
         """Return the vendor of the database that holds the tables, after asking one of them."""

@@ -3,10 +3,11 @@
 Which of both it is to an order is not decided here: the fence on the tables refuses what is not ours to write.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 from django.db import connections
@@ -18,12 +19,14 @@ from extracted.orders.domain.events import OrderCancelled, OrderPaid, OrderPlace
 from extracted.orders.domain.order import Address, AttemptKind, Order, Status
 from extracted.orders.domain.store import Expiry, Page, Resumed, SoldLine, Wish
 from extracted.orders.own_store import models, settling
+from extracted.orders.own_store.aggregates import ORDERS
 from extracted.orders.own_store.checkout import create, open_attempt
 from extracted.orders.own_store.documents import address_columns, to_order
 from extracted.orders.own_store.sagas import PLACE, RESTOCK, returned, wanted
 from extracted.orders.own_store.sold import sold_lines
 from extracted.orders.paging import page_of
 from migrations_plan.sync.events import bus
+from migrations_plan.sync.written import written
 from router.sagas.api import Run, SagaLost, enlist, resume_due, running
 from router.sagas.retention import purge
 
@@ -32,6 +35,8 @@ class OwnOrderStore:
     """The ``OrderStore`` over the service's own schema."""
 
     name = "own"
+    rehearses = False
+    """Placing begins with a reservation that the monolith commits before our transaction begins; none rolls it back."""
 
     def list_for(self, customer: int, page: str) -> Page:
         """Return a page of the customer's orders."""
@@ -124,6 +129,10 @@ class OwnOrderStore:
     def sold_lines(self, after: int, limit: int) -> tuple[SoldLine, ...]:
         """Return the lines of paid orders, in the order of their ids, from the one after ``after`` on."""
         return sold_lines(after, limit)
+
+    def written(self, answer: Mapping[str, Any]) -> Any:
+        """Return the document of the order in an answer."""
+        return written(ORDERS)(answer)
 
     def check(self) -> str:
         """Return the vendor of the database that holds the tables, after asking one of them."""

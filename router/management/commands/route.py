@@ -165,7 +165,7 @@ def _shadow(found: Explanation) -> str:
     allowed = found.shadow_limits
     decision = found.decision
     store = decision.shadow_store if decision.shadow else allowed.shadow_store
-    where = f" to the store {store}" if decision.compares_stores or allowed.compares_stores else ""
+    where = f" to the store {store}" if decision.compares_stores or allowed.shadow_store != allowed.store else ""
     return f"{'yes' if found.decision.shadow else 'no'} ({allowed.effective} % of reads are shadowed{where})"
 
 

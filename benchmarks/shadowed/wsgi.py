@@ -1,0 +1,9 @@
+"""The site for gunicorn."""
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "benchmarks.shadowed.settings")
+
+from django.core.wsgi import get_wsgi_application
+
+application = get_wsgi_application()
