@@ -34,6 +34,10 @@ class PlanSnapshotSource:
         """Return who owns a bucket at this moment."""
         return syncing.holder_now(service, bucket)
 
+    def is_behind(self, service: str, bucket: int) -> bool:
+        """Return whether a change of a bucket's data has not arrived in its other home yet."""
+        return syncing.is_behind(service, bucket)
+
     def arrived(self, written: Mapping[tuple[str, str], int]) -> bool:
         """Return whether this side's copy has these versions, by aggregate and key, or later ones."""
         return syncing.arrived(written)

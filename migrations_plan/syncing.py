@@ -271,6 +271,19 @@ def holder_now(aggregate: str, bucket: int) -> Holder:
     return _HOLDERS[state or "owner"]
 
 
+def is_behind(aggregate: str, bucket: int) -> bool:
+    """Return whether a change in a bucket waits to be sent to the other side; asks whoever owns it, which may fail."""
+    if not installed() or aggregate not in declared():
+        return False
+    from migrations_plan.sync import sides
+
+    holder = holder_now(aggregate, bucket)
+    if holder == "none":  # it is being emptied at this moment
+        return True
+    owner = sides.there(aggregate) if holder == EXTRACTED else sides.here()
+    return any(one.waiting for one in owner.look(aggregate, (bucket,)))
+
+
 def arrived(written: Mapping[tuple[str, str], int]) -> bool:
     """Return whether these versions of the other side's aggregates, or later ones, were applied here."""
     if not installed():

@@ -59,7 +59,9 @@ class ShadowSettings:
     deadline_seconds: float = 2.0
     """How long one shadow request may take."""
     lag_seconds: float = 1.0
-    """How long a store with data of its own may be behind before a difference counts."""
+    """After how long a store with data of its own is asked again, where it differs."""
+    patience_seconds: float = 30.0
+    """How long such a store may be behind; after that there is nothing to compare."""
     max_bytes: int = 262_144
     """Answers longer than this are not compared."""
     max_request_bytes: int = 65_536

@@ -16,6 +16,7 @@ from router.identity import Identity
 from router.shadow import asking, guard, pool
 from router.shadow.asking import Asked
 from router.shadow.compare import Answer
+from router.shadow.following import behind
 from router.shadow.monolith import NOT_COMPARED, Monolith, answer_of
 from router.shadow.runner import LEGACY, Ask, Job
 from router.shadow.waiting import Budget
@@ -163,4 +164,6 @@ def _job(decision: Decision, asked: Asked, given: Answer, *, answered_by: str, a
         ask_again=ask_again,
         answered_by=answered_by,
         follows=decision.compares_stores,
+        behind=behind(decision),
+        patience=conf().shadow.patience_seconds,
     )

@@ -6,6 +6,7 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from router.conf import conf
 from router.decide import Decision
 from router.diversion import NO_ANSWER, NOT_SENT, code_of
 from router.idempotency.guard import JSON, encode
@@ -15,6 +16,7 @@ from router.seam.errors import SeamMisused
 from router.seam.transports import guarded, live, shadowing
 from router.shadow import pool
 from router.shadow.compare import Answer
+from router.shadow.following import behind
 from router.shadow.monolith import reading
 from router.shadow.runner import LEGACY, Ask, Job
 from router.shadowing import not_compared
@@ -130,6 +132,8 @@ def _submit(
                 ask_again=partial(_again if by_legacy else _again_from, operation, decision, asked),
                 answered_by=LEGACY if by_legacy else store,
                 follows=decision.compares_stores,
+                behind=behind(decision),
+                patience=conf().shadow.patience_seconds,
             )
         )
     except Exception:

@@ -44,11 +44,17 @@ class Job:
     """That side: legacy, or another store of the service."""
     follows: bool = False
     """Whether the copy's store has data of its own, which follows the other's a moment later."""
+    behind: Callable[[], bool] | None = None
+    """Tells whether a change is still on its way to such a store; None where nobody can tell."""
+    patience: float = 30.0
+    """Seconds for which such a store may be behind before there is nothing to compare."""
     rounds: int = 0
     """How often both were asked again already."""
     ignore: tuple[str, ...] = ()
     """Fields that may differ, see ``compare``."""
     submitted: float = field(default_factory=monotonic)
+    given_at: float = field(default_factory=monotonic)
+    """When the answer was given that the copy is compared with."""
     kind: str = "read"
     """A write's copy is a dry-run."""
     completed: Callable[[Answer], Answer] | None = None
@@ -161,9 +167,13 @@ class _Comparison:
     def after_a_moment(self) -> Verdict | Later:
         """Compare stores of which one follows the other.
 
-        What was given before the moment, and is given still, has had the time to arrive. Only then a copy that
+        What was given before everything had arrived, and is given still, is in the copy too. Only then a copy that
         differs is a mismatch.
         """
+        if self.rounds and self._is_behind():
+            if monotonic() - self.job.given_at > self.job.patience:
+                raise NotCompared("behind", "what was changed has not arrived")
+            return Later(job=self.job)
         given, copy = self._first()
         differences = self._differ(given, copy)
         if not differences:
@@ -175,7 +185,13 @@ class _Comparison:
             return self._verdict(Outcome.MISMATCH, differences)
         if self.rounds >= MAX_ROUNDS or not self._differ(again, copy):
             return self._verdict(Outcome.CHANGED)
-        return Later(job=replace(self.job, given=again, rounds=self.rounds + 1))
+        return Later(job=replace(self.job, given=again, rounds=self.rounds + 1, given_at=monotonic()))
+
+    def _is_behind(self) -> bool:
+        try:
+            return self.job.behind is not None and self.job.behind()
+        except Exception as error:
+            raise NotCompared("behind", f"nobody can tell whether all has arrived: {error}") from error
 
     def _first(self) -> tuple[Answer, Answer]:
         given = self._bounded(self.job.given)

@@ -184,7 +184,7 @@ def test_bottomless_json_harms_nobody() -> None:
 
 
 # --- stores of which one follows the other -------------------------------------------------------------------
-def followed(first: Any, copies: Ask, again: Ask = never) -> tuple[Verdict, int]:
+def followed(first: Any, copies: Ask, again: Ask = never, **more: Any) -> tuple[Verdict, int]:
     """Compare until there is a verdict; return how many moments were waited for as well."""
     job = Job(
         service="orders",
@@ -197,6 +197,7 @@ def followed(first: Any, copies: Ask, again: Ask = never) -> tuple[Verdict, int]
         ask_again=again,
         answered_by="shared",
         follows=True,
+        **more,
     )
     moments = 0
     while isinstance(found := run(job), Later):
@@ -223,6 +224,24 @@ def test_a_store_that_follows_is_given_a_moment(
     verdict, waited = followed(given, sequence(*copies), sequence(*again) if again else never)
     assert (verdict.outcome, waited, verdict.rounds) == (outcome, moments, moments)
     assert bool(verdict.differences) == (outcome is Outcome.MISMATCH)
+
+
+def test_a_difference_counts_only_once_all_has_arrived() -> None:
+    """However long that takes; the copy is not even asked before."""
+    verdict, waited = followed(1, sequence(0, 1), behind=iter((True, True, True, False)).__next__)
+    assert (verdict.outcome, waited) == (Outcome.CHANGED, 4)
+    verdict, waited = followed(1, sequence(0, 0), sequence(1), behind=iter((True, False)).__next__)
+    assert (verdict.outcome, waited) == (Outcome.MISMATCH, 2)
+
+
+def test_what_never_arrives_is_not_compared() -> None:
+    verdict, _ = followed(1, sequence(0), behind=lambda: True, patience=0.0)
+    assert (verdict.outcome, verdict.cause) == (Outcome.DROPPED, "behind")
+
+
+def test_where_nobody_can_tell_nothing_is_compared() -> None:
+    verdict, _ = followed(1, sequence(0), behind=iter(()).__next__)
+    assert (verdict.outcome, verdict.cause) == (Outcome.DROPPED, "behind")
 
 
 def test_the_store_that_has_answered_is_named_if_it_fails() -> None:

@@ -5,9 +5,13 @@ from collections.abc import Mapping
 import pytest
 
 from migrations_plan.source import PlanSnapshotSource
-from migrations_plan.sync import aggregates, operate, versions
+from migrations_plan.sync import aggregates, operate, sides, versions
+from migrations_plan.sync.buckets import BUCKETS, bucket
+from migrations_plan.sync.messages import State
+from migrations_plan.sync.models import Ownership
 from migrations_plan.sync.sides import Direction
 from router.handover.own_writes import AppliedSource
+from router.shadow.following import FollowingSource
 from tests.migrations_plan.sync.houses import OWN, order, read
 
 pytestmark = pytest.mark.django_db(databases=["default", "own"])
@@ -32,6 +36,23 @@ def test_a_change_is_noted_at_once_and_arrives_with_the_relay(joined: Direction)
 def arrived_there(written: Mapping[tuple[str, str], int]) -> bool:
     with aggregates.replaced(OWN):
         return versions.arrived(written)
+
+
+def test_a_bucket_is_behind_until_its_change_has_arrived(joined: Direction, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sides, "here", lambda: joined.source)
+    monkeypatch.setattr(sides, "there", lambda name: joined.target)
+    source = PlanSnapshotSource()
+    assert isinstance(source, FollowingSource)
+    made = order()
+    here, elsewhere = bucket("orders", made.customer_id), (bucket("orders", made.customer_id) + 1) % BUCKETS
+    assert (source.is_behind("orders", here), source.is_behind("orders", elsewhere)) == (True, False)
+    operate.relay_once("orders")
+    assert not source.is_behind("orders", here)
+    Ownership.objects.filter(aggregate="orders", bucket=here).update(state=State.FROZEN)
+    assert source.is_behind("orders", here)
+    Ownership.objects.filter(aggregate="orders", bucket=here).update(state=State.REPLICA)
+    assert not source.is_behind("orders", here)
+    assert not source.is_behind("users", here)
 
 
 def test_nothing_written_has_arrived(joined: Direction) -> None:
