@@ -29,9 +29,9 @@ def test_steady_answers_are_never_slow() -> None:
 
 
 def test_a_side_that_slows_down_is_slow_and_well_again_only_half_way_back() -> None:
-    side = Side().answers(0.01, times=200).answers(0.02, times=50)
+    side = Side().answers(0.01, times=200).answers(0.02, times=60)
     assert side.pace.slow
-    side.answers(0.0149, times=60)
+    side.answers(0.0149, times=100)
     assert side.pace.slow, "above half-way: it would be switched off again at once"
     side.answers(0.01, times=200)
     assert [slow for _, slow in side.switches] == [True, False]
