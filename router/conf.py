@@ -68,7 +68,7 @@ class ShadowSettings:
     """Requests with a longer body are not sent as dry-runs."""
     queue_bytes: int = 8_388_608
     """How many bytes of requests and answers all comparisons of a process may hold; newer ones are dropped."""
-    slow_factor: float = 1.5
+    slow_factor: float = 2.0
     """Shadowing is switched off while a side takes so many times as long for its clients as it usually does."""
     slow_window_seconds: float = 5.0
     """Over which that is measured, and for which it is switched off at least."""

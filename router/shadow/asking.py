@@ -70,7 +70,11 @@ def guarded(service: str, store: str, asked: Asked) -> Answer:
 
 def could_rehearse(service: str, store: str, asked: Asked) -> bool:
     """Return whether the store says that it would do a dry-run of the request; the question itself does nothing."""
-    return _rehearsed(service, store, asked, said=ASK).header(DRY_RUN_HEADER) == ABLE
+    response = _rehearsed(service, store, asked, said=ASK)
+    said = response.header(DRY_RUN_HEADER)
+    if said is None and response.status >= 500:
+        raise ServiceFailed(response.status)
+    return said == ABLE
 
 
 def rehearse(service: str, store: str, asked: Asked, *, given: int) -> Answer:

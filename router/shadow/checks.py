@@ -27,7 +27,7 @@ def check_guard(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[
         found.append(
             Error(
                 f"{SETTING}['SHADOW']['SLOW_FACTOR'] is {shadow.slow_factor}: a side would always be slow.",
-                hint="1.5 switches shadowing off while a side takes half as long again as it usually does.",
+                hint="2.0 switches shadowing off while a side takes twice as long as it usually does.",
                 id="strangler.E019",
             )
         )

@@ -15,8 +15,8 @@ NOISE_SECONDS = 0.001
 """Answers that are later by less than this, on average, are not slow."""
 MEMORY_SECONDS = 60.0
 """How long it takes a route's usual pace to follow, while all is well."""
-DOUBT = 5.0
-"""So much longer it takes while the side is slow: what stays slow without shadowing is not slow because of it."""
+SLOW_MEMORY_SECONDS = 20.0
+"""And while the side is slow, without anything being compared: what stays slow then is not slow because of that."""
 LONGEST_SECONDS = 300.0
 """Switched off again and again, it stays off for longer each time, up to this."""
 
@@ -85,7 +85,7 @@ class Pace:
             part.answers += 1
             part.spent += counted
             part.usual += usual.seconds
-            memory = MEMORY_SECONDS * (DOUBT if self.slow else 1.0)
+            memory = SLOW_MEMORY_SECONDS if self.slow else MEMORY_SECONDS
             weight = min(1 / ENOUGH, (now - usual.at) / memory)
         else:
             weight = 1 / (usual.answers + 1)

@@ -32,6 +32,8 @@ WRITTEN = "written_document"
 COMPARED = frozenset({Outcome.OK, Outcome.CLIENT_ERROR})
 NOT_ADMITTED = frozenset({401, 403})
 """Legacy may have wanted a CSRF token, or did not believe the client: a service does not ask for either."""
+CONFLICT = 409
+"""Legacy has refused for the state that things were in, which may be another by now."""
 ABLE_SECONDS = 30.0
 """For so long it is taken for granted that a service still does dry-runs of a route, or does not."""
 
@@ -82,6 +84,8 @@ class Write:
 def _not_comparable(response: HttpResponseBase, exchange: Exchange) -> str:
     if response.status_code in NOT_ADMITTED or exchange.credentials_rejected:
         return "not_admitted"
+    if response.status_code == CONFLICT:
+        return "conflict"
     if response.has_header("Idempotency-Replayed"):
         return "replayed"
     return "" if isinstance(response, HttpResponse) else "streamed"

@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from router.exceptions import StranglerError
 from router.explanation import SEAM, Explanation, NoRoute, NotAKey, Visitor, explain, explain_operation
+from router.holders import LEGACY
 from router.limits import CHANNEL_OF, Limits, limits
 from router.poller import load
 from router.seam.operations import declared
@@ -165,7 +166,11 @@ def _shadow(found: Explanation) -> str:
     allowed = found.shadow_limits
     decision = found.decision
     store = decision.shadow_store if decision.shadow else allowed.shadow_store
-    where = f" to the store {store}" if decision.compares_stores or allowed.shadow_store != allowed.store else ""
+    where = ""
+    if LEGACY in {store, decision.shadow_store}:
+        where = " back to legacy"
+    elif decision.compares_stores or allowed.shadow_store != allowed.store:
+        where = f" to the store {store}"
     return f"{'yes' if found.decision.shadow else 'no'} ({allowed.effective} % of reads are shadowed{where})"
 
 
