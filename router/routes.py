@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
+from router.comparing.rules import NO_RULES, Rules
+
 Key: TypeAlias = int | uuid.UUID | str
 """A partition key: the owner of the data."""
 
@@ -151,6 +153,8 @@ class Route:
     """Whether the answer is the same for everybody. Such reads may be forwarded ahead of Django (``router.ahead``)."""
     shadow: bool = True
     """Whether reads may be sent to the other side for comparison."""
+    compare: Rules = NO_RULES
+    """What of both sides' answers may differ; without it, nothing."""
     origin: str = ""
     """File and line of the declaration, found by itself."""
 

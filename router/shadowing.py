@@ -134,6 +134,7 @@ def _compare_stores(decision: Decision, asked: "_Asked", response: UpstreamRespo
         content_type=response.header("Content-Type") or "",
         body=b"",
         encoding=response.header("Content-Encoding") or "",
+        headers=tuple(response.headers),
     )
     job = _job(decision, asked, given, answered_by=store, ask_again=lambda: _ask_guarded(service, store, asked))
     if isinstance(response.body, bytes):
@@ -199,6 +200,7 @@ def _job(decision: Decision, asked: _Asked, given: Answer, *, answered_by: str, 
         ask_again=ask_again,
         answered_by=answered_by,
         follows=decision.compares_stores,
+        subject=asked.identity.subject or "",
     )
 
 
@@ -234,10 +236,14 @@ def _ask(service: str, store: str, asked: _Asked) -> Answer:
         content_type=response.header("Content-Type") or "",
         body=bytes(body),
         encoding=response.header("Content-Encoding") or "",
+        headers=tuple(response.headers),
     )
 
 
 def _answer(response: HttpResponse) -> Answer:
     return Answer(
-        status=response.status_code, content_type=response.get("Content-Type", ""), body=bytes(response.content)
+        status=response.status_code,
+        content_type=response.get("Content-Type", ""),
+        body=bytes(response.content),
+        headers=tuple(response.items()),
     )

@@ -124,6 +124,7 @@ def _submit(
                 ask_again=partial(_again if by_legacy else _again_from, operation, decision, asked),
                 answered_by=LEGACY if by_legacy else store,
                 follows=decision.compares_stores,
+                rules=operation.route.compare,
             )
         )
     except Exception:

@@ -13,7 +13,7 @@ from router.breaker import breaker_for
 from router.conf import ShadowSettings, conf
 from router.exceptions import ConfigurationError, UnknownService
 from router.metrics import Outcome
-from router.shadow import store
+from router.shadow import applied, store, tally
 from router.shadow.runner import Job, Later, Verdict, run
 from router.shadow.waiting import Waiting
 from router.upstreams import upstream_for
@@ -88,6 +88,7 @@ class ShadowPool:
         except (ConfigurationError, UnknownService):
             drop(job, "misconfigured")
             return
+        job = applied.prepared(job, settings)
         verdict = run(
             job,
             guard=breaker_for(upstream, purpose="shadow").calling,
@@ -110,6 +111,7 @@ class ShadowPool:
 
 def count(job: Job, verdict: Verdict) -> None:
     """Count what a comparison came to."""
+    tally.count(job, verdict)
     metrics.record(
         service=job.service,
         route=job.route,

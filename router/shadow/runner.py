@@ -1,15 +1,20 @@
 """Ask one side what another has just answered, and find out whether a difference is real."""
 
+import logging
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from time import monotonic
 
 from router.breaker import BreakerOpen
+from router.comparing.rules import NO_RULES, Rules
 from router.exceptions import StranglerError
 from router.metrics import Outcome
-from router.shadow.compare import Answer, Difference, compare
+from router.shadow import steady
+from router.shadow.compare import Answer, Difference, bounded, every_difference
+
+logger = logging.getLogger(__name__)
 
 Ask = Callable[[], Answer]
 Guard = Callable[[], AbstractContextManager[object]]
@@ -45,7 +50,17 @@ class Job:
     rounds: int = 0
     """How often both were asked again already."""
     ignore: tuple[str, ...] = ()
-    """Fields that may differ, see ``compare``."""
+    """Fields that may differ in this comparison, besides what the rules say."""
+    rules: Rules = NO_RULES
+    """What of the answers has to agree."""
+    ask_twice: bool = False
+    """Whether the side that answered is asked a second time, to learn how much it differs from itself."""
+    subject: str = ""
+    """The client's primary key as text; empty for an anonymous one."""
+    raw: frozenset[str] = frozenset()
+    """The fields that differed when both were first compared."""
+    noise: frozenset[str] | None = None
+    """The fields in which the side that answered differed from itself; None if it was not asked."""
     submitted: float = field(default_factory=monotonic)
 
 
@@ -60,6 +75,10 @@ class Verdict:
     rounds: int = 0
     seconds: float = 0.0
     """How long the service took for its first answer."""
+    raw: frozenset[str] = frozenset()
+    """The fields that differed when both were first compared, whatever came of that."""
+    noise: frozenset[str] | None = None
+    """The fields in which the side that answered differed from itself; None if it was not asked twice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,10 +115,9 @@ def run(
     try:
         return comparison.after_a_moment() if job.follows else comparison.at_once()
     except (NotCompared, BreakerOpen) as why:
-        return Verdict(outcome=Outcome.DROPPED, cause=why.cause, rounds=comparison.rounds)
+        return comparison.verdict(Outcome.DROPPED, cause=why.cause)
     except Exception as error:
-        cause = str(getattr(error, "cause", type(error).__name__))
-        return Verdict(outcome=Outcome.ERROR, cause=cause, rounds=comparison.rounds, seconds=comparison.seconds)
+        return comparison.verdict(Outcome.ERROR, cause=str(getattr(error, "cause", type(error).__name__)))
 
 
 class _Comparison:
@@ -107,58 +125,94 @@ class _Comparison:
 
     def __init__(self, job: Job, guard: Guard, max_bytes: int, deadline: float | None) -> None:
         self.job = job
+        self.rules = job.rules.also_ignoring(job.ignore)
         self.guard = guard
         self.max_bytes = max_bytes
         self.deadline = deadline
         self.rounds = job.rounds
         self.seconds = 0.0
+        self.raw = job.raw
+        self.noise = job.noise
 
     def at_once(self) -> Verdict:
-        """Compare sides with the same data: in a sandwich of copy, answer, copy the data has to stand still."""
+        """Compare sides with the same data, each of which has to say the same twice before a difference counts."""
         given, copy = self._first()
         if not self._differ(given, copy):
-            return self._verdict(Outcome.MATCH)
+            return self.verdict(Outcome.MATCH)
         while self.rounds < MAX_ROUNDS:
             self.rounds += 1
             before, again, after = self._copy(), self._again(), self._copy()
-            if self._differ(before, after):
-                continue  # the data moves under our eyes
             differences = self._differ(again, after)
-            return self._verdict(Outcome.MISMATCH if differences else Outcome.CHANGED, differences)
-        return self._verdict(Outcome.CHANGED)
+            if not differences:
+                return self.verdict(Outcome.CHANGED)
+            stayed = steady.stayed(differences, (*self._differ(given, again), *self._differ(before, after)))
+            if stayed:
+                return self.verdict(Outcome.MISMATCH, stayed)
+            given = again  # what differs moves under our eyes
+        return self.verdict(Outcome.CHANGED)
 
     def after_a_moment(self) -> Verdict | Later:
         """Compare stores of which one follows the other.
 
         What was given before the moment, and is given still, has had the time to arrive. Only then a copy that
-        differs is a mismatch.
+        differs, and goes on differing, is a mismatch.
         """
         given, copy = self._first()
-        differences = self._differ(given, copy)
-        if not differences:
-            return self._verdict(Outcome.CHANGED if self.rounds else Outcome.MATCH)
+        if not self._differ(given, copy):
+            return self.verdict(Outcome.CHANGED if self.rounds else Outcome.MATCH)
         if self.rounds == 0:
-            return Later(job=replace(self.job, given=given, rounds=1))
-        again = self._again()
-        if not self._differ(given, again):
-            return self._verdict(Outcome.MISMATCH, differences)
-        if self.rounds >= MAX_ROUNDS or not self._differ(again, copy):
-            return self._verdict(Outcome.CHANGED)
-        return Later(job=replace(self.job, given=again, rounds=self.rounds + 1))
+            return self._later(given)
+        again, after = self._again(), self._copy()
+        differences = self._differ(again, after)
+        if not differences:
+            return self.verdict(Outcome.CHANGED)
+        stayed = steady.stayed(differences, (*self._differ(given, again), *self._differ(copy, after)))
+        if stayed:
+            return self.verdict(Outcome.MISMATCH, stayed)
+        return self.verdict(Outcome.CHANGED) if self.rounds >= MAX_ROUNDS else self._later(again)
+
+    def verdict(self, outcome: Outcome, differences: tuple[Difference, ...] = (), cause: str = "") -> Verdict:
+        """Return what has been found so far as a verdict."""
+        return Verdict(
+            outcome=outcome,
+            cause=cause,
+            differences=bounded(differences),
+            rounds=self.rounds,
+            seconds=self.seconds,
+            raw=self.raw,
+            noise=self.noise,
+        )
+
+    def _later(self, given: Answer) -> Later:
+        job = replace(self.job, given=given, rounds=self.rounds + 1, raw=self.raw, noise=self.noise)
+        return Later(job=job)
 
     def _first(self) -> tuple[Answer, Answer]:
         given = self._bounded(self.job.given)
         started = monotonic()
         try:
-            return given, self._copy()
+            copy = self._copy()
         finally:
             self.seconds = monotonic() - started
+        if self.rounds == 0:
+            self.raw = fields_of(self._differ(given, copy))
+            if self.job.ask_twice:
+                self.noise = self._noise(given)
+        return given, copy
 
-    def _verdict(self, outcome: Outcome, differences: tuple[Difference, ...] = ()) -> Verdict:
-        return Verdict(outcome=outcome, differences=differences, rounds=self.rounds, seconds=self.seconds)
+    def _noise(self, given: Answer) -> frozenset[str] | None:
+        """Ask the side that answered once more, whatever the other says; None if it could not be asked."""
+        try:
+            return fields_of(self._differ(given, self._again()))
+        except NotCompared:
+            return None
 
     def _differ(self, given: Answer, other: Answer) -> tuple[Difference, ...]:
-        return compare(given, other, self.job.ignore)
+        try:
+            return every_difference(given, other, self.rules)
+        except Exception as error:
+            logger.exception("The rules of %s.%s cannot compare its answers", self.job.service, self.job.route)
+            raise NotCompared("comparator", str(error)) from error
 
     def _copy(self) -> Answer:
         self._in_time()
@@ -191,6 +245,11 @@ class _Comparison:
     def _in_time(self) -> None:
         if self.deadline is not None and monotonic() >= self.deadline:
             raise NotCompared("deadline")
+
+
+def fields_of(differences: Iterable[Difference]) -> frozenset[str]:
+    """Return the fields in which answers differ."""
+    return frozenset(difference.field for difference in differences)
 
 
 def _decoded(answer: Answer, max_bytes: int) -> Answer:
