@@ -13,7 +13,7 @@ from router.comparing.paths import FieldPath
 from router.comparing.rules import NO_RULES, Rules
 from router.conf import ShadowSettings
 from router.models.shadow import ShadowRule
-from router.shadow.noise import Sampler
+from router.shadow.noise import sampler
 from router.shadow.runner import Job
 
 logger = logging.getLogger(__name__)
@@ -30,13 +30,18 @@ Recorded = Mapping[tuple[str, str], tuple[str, ...]]
 def prepared(job: Job, settings: ShadowSettings) -> Job:
     """Return a comparison with the rules of now, and with the decision whether noise is measured."""
     declared = job.rules if job.rules is not NO_RULES else declared_for(job.service, job.route)
-    twice = job.rounds == 0 and _sampler.picks(job, settings.noise_share)
+    twice = job.rounds == 0 and sampler.picks(job, settings.noise_share)
     return replace(job, rules=with_recorded(declared, job.service, job.route), ask_twice=twice)
 
 
 def declared_for(service: str, route: str) -> Rules:
     """Return the rules declared beside a route; none for a route that nobody declares."""
     return next((one.compare for one in registry.routes() if (one.service, one.name) == (service, route)), NO_RULES)
+
+
+def rules_now(service: str, route: str) -> Rules:
+    """Return the rules that hold for a route now, by name: those of a seam are declared with its operation."""
+    return with_recorded(declared_for(service, route), service, route)
 
 
 def with_recorded(declared: Rules, service: str, route: str) -> Rules:
@@ -94,4 +99,3 @@ def forget() -> None:
 
 
 _recorded = _Cache()
-_sampler = Sampler()

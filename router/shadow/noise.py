@@ -7,6 +7,8 @@ from collections import Counter
 from router.shadow.runner import Job
 
 SCALE = 2**32
+WARMING_UP = 10
+"""The first comparisons of a route in a process are left alone: cold caches would pass for noise."""
 
 
 class Sampler:
@@ -26,7 +28,14 @@ class Sampler:
         with self._lock:
             self._seen[route] += 1
             nth = self._seen[route]
-        return drawn(f"{job.service} {job.store} {job.route} {job.method} {job.path} {nth}") < share
+        return (
+            nth > WARMING_UP and drawn(f"{job.service} {job.store} {job.route} {job.method} {job.path} {nth}") < share
+        )
+
+    def reset(self) -> None:
+        """Forget what came before."""
+        with self._lock:
+            self._seen.clear()
 
 
 def drawn(text: str) -> float:
@@ -35,3 +44,7 @@ def drawn(text: str) -> float:
     mixed = (mixed ^ (mixed >> 15)) * 0x2C1B3C6D % SCALE
     mixed = (mixed ^ (mixed >> 12)) * 0x297A2D39 % SCALE
     return (mixed ^ (mixed >> 15)) / SCALE
+
+
+sampler = Sampler()
+"""That of this process."""

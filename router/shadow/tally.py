@@ -12,6 +12,7 @@ from django.db import transaction
 from router import metrics
 from router.metrics import Outcome
 from router.models.shadow import ShadowFieldCount
+from router.shadow import noise
 from router.shadow.runner import Job, Verdict, fields_of
 
 MOST_FIELDS = 200
@@ -22,6 +23,8 @@ WHOLE = ""
 """The field under which whole comparisons are counted."""
 CHANGED = "(changed)"
 """Comparisons that came to nothing, because what differed did not stay."""
+ANY = "(any field)"
+"""The times that a side, asked twice, differed from itself anywhere."""
 MOST_LENGTH = 300
 COUNTED = frozenset({Outcome.MATCH, Outcome.MISMATCH, Outcome.CHANGED, Outcome.ERROR})
 """Outcomes of comparisons that were made."""
@@ -65,6 +68,8 @@ def count(job: Job, verdict: Verdict) -> None:
         whole.raw += 1
         whole.stayed += verdict.outcome in {Outcome.MISMATCH, Outcome.ERROR}
         whole.noise += verdict.noise is not None
+        if verdict.noise:
+            tally.counts[route, ANY].noise += 1
         if verdict.outcome is Outcome.CHANGED:
             tally.counts[route, CHANGED].raw += 1
         for name in _names(tally, route, verdict.raw):
@@ -128,6 +133,7 @@ def reset() -> None:
     """Forget everything counted."""
     global _tally
     _tally = _Tally()
+    noise.sampler.reset()
 
 
 metrics.also_flush("shadow fields", write=flush, forget=reset)

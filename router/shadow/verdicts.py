@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from math import ceil
 
-from router.shadow.intervals import Z_ENOUGH, Z_SURE, by_chance, wilson
+from router.shadow.intervals import Z_ENOUGH, Z_NOISE, Z_SURE, by_chance, wilson
+from router.shadow.runner import MAX_ROUNDS
 
 
 class Says(enum.StrEnum):
@@ -67,6 +68,8 @@ class RouteCounts:
     """Times the side that answered was asked twice."""
     changed: float = 0
     """Comparisons that came to nothing, because what differed did not stay."""
+    noisy: float = 0
+    """Times the side that answered, asked twice, differed from itself anywhere."""
     differed: float = 0
     """Comparisons that came to a mismatch or to a failure of the service."""
     fields: tuple[FieldCounts, ...] = ()
@@ -87,6 +90,7 @@ class RouteCounts:
             compared=self.compared * factor,
             asked_twice=self.asked_twice * factor,
             changed=self.changed * factor,
+            noisy=self.noisy * factor,
             differed=self.differed * factor,
             fields=tuple(
                 replace(one, raw=one.raw * factor, stayed=one.stayed * factor, noise=one.noise * factor)
@@ -159,6 +163,8 @@ def _field(one: FieldCounts, counts: RouteCounts, standard: Standard) -> FieldVe
     needed = None
     if says is Says.INCONCLUSIVE and not too_noisy and counts.compared:
         needed = _more(counts.compared, lambda factor: _settles(one, counts, standard, factor))
+        # No number of samples will do, and it is noise that stands in the way.
+        too_noisy = needed is None and wilson(one.noise, counts.asked_twice, Z_ENOUGH)[0] > 1 - standard.min_rate
     return FieldVerdict(
         counts=one,
         says=says,
@@ -185,8 +191,8 @@ def _judged(one: FieldCounts, counts: RouteCounts, standard: Standard) -> tuple[
         if low > worst:
             return Says.FAIL, f"the service fails in this way in at least {low:.3%} of the answers", False
         return (Says.PASS, "seldom enough", False) if most <= worst else (Says.INCONCLUSIVE, "too few samples", False)
-    noise_low, noise_high = wilson(one.noise, counts.asked_twice, Z_SURE)
-    chance = by_chance(noise_high)
+    noise_low = wilson(one.noise, counts.asked_twice, Z_SURE)[0]
+    chance = by_chance(wilson(one.noise, counts.asked_twice, Z_NOISE)[1], MAX_ROUNDS)
     if one.stayed and low > max(chance, standard.allowed):
         return Says.FAIL, f"stays different in at least {low:.3%} of the answers; noise explains {chance:.3%}", False
     if wilson(one.noise, counts.asked_twice, Z_ENOUGH)[0] > standard.ceiling:
@@ -211,13 +217,18 @@ def _of_route(counts: RouteCounts, fields: Iterable[Says], standard: Standard) -
         return Says.INCONCLUSIVE, "nothing was compared"
     if Says.FAIL in found:
         return Says.FAIL, "fields differ for certain"
-    low, high = wilson(counts.differed, counts.settled, Z_ENOUGH)
-    if low > 1 - standard.min_rate:
-        return Says.FAIL, f"at least {low:.2%} of the answers differ"
-    if counts.settled < standard.min_samples:
-        return Says.INCONCLUSIVE, "too few samples"
+    # What came to nothing may have agreed or not: it counts for nobody, so each bound takes it as it is worse.
+    low, high = (
+        wilson(counts.differed, counts.compared, Z_ENOUGH)[0],
+        wilson(counts.differed, counts.settled, Z_ENOUGH)[1],
+    )
+    chance = by_chance(wilson(counts.noisy, counts.asked_twice, Z_NOISE)[1], MAX_ROUNDS)
+    if low > max(chance, 1 - standard.min_rate):
+        return Says.FAIL, f"at least {low:.2%} of the answers differ; noise explains {chance:.2%}"
     if Says.INCONCLUSIVE in found:
         return Says.INCONCLUSIVE, "fields cannot be judged"
+    if counts.settled < standard.min_samples:
+        return Says.INCONCLUSIVE, "too few samples"
     if high > 1 - standard.min_rate:
         return Says.INCONCLUSIVE, f"up to {high:.2%} of the answers may differ"
     return Says.PASS, f"at most {high:.3%} of the answers differ"
