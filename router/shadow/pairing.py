@@ -4,8 +4,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-MOST = 100
-"""Elements without an equal that are looked at one against the other; beyond that they are paired as they stand."""
+MOST = 200
+"""Elements of an array that are looked at one against the other; in a longer one only what is equal is paired."""
 
 
 class Keyed(NamedTuple):
@@ -32,29 +32,31 @@ def by_key(elements: Sequence[Any], key: str) -> dict[Keyed, Any]:
 def pairs(left: Sequence[Any], right: Sequence[Any], agrees: Callable[[Any, Any], bool]) -> tuple[list[int], list[int]]:
     """Return the positions on either side that no pairing can give a partner that agrees.
 
-    Equal elements are paired first. Among the rest each may agree with several (tolerances), so that taking the first
-    that agrees could rob another of its only partner: augmenting paths find the most pairs there can be.
+    Equal elements are paired first, which is all there is to do mostly. An element may agree with several (tolerances),
+    so that taking the first that agrees could rob another of its only partner: augmenting paths find the most pairs.
     """
-    here, there = _without_equals(left, right)
-    if len(here) > MOST or len(there) > MOST:
+    taken = _equals(left, right)
+    paired = set(taken.values())
+    here = [one for one in range(len(left)) if one not in paired]
+    there = [other for other in range(len(right)) if other not in taken]
+    if not here or not there or len(left) > MOST or len(right) > MOST:
         return here, there
-    taken: dict[int, int] = {}
-    unpaired = [one for one in here if not _augment(one, there, lambda a, b: agrees(left[a], right[b]), taken, set())]
-    return unpaired, [other for other in there if other not in taken]
+    every = range(len(right))
+    here = [one for one in here if not _augment(one, every, lambda a, b: agrees(left[a], right[b]), taken, set())]
+    return here, [other for other in every if other not in taken]
 
 
-def _without_equals(left: Sequence[Any], right: Sequence[Any]) -> tuple[list[int], list[int]]:
+def _equals(left: Sequence[Any], right: Sequence[Any]) -> dict[int, int]:
+    """Return the positions of elements that are equal, those of the left by those of the right."""
     waiting: dict[str, deque[int]] = {}
-    for position, element in enumerate(right):
-        waiting.setdefault(_canonical(element), deque()).append(position)
-    here = []
     for position, element in enumerate(left):
-        found = waiting.get(_canonical(element))
-        if found:
-            found.popleft()
-        else:
-            here.append(position)
-    return here, sorted(position for found in waiting.values() for position in found)
+        waiting.setdefault(_canonical(element), deque()).append(position)
+    found = {}
+    for position, element in enumerate(right):
+        equal = waiting.get(_canonical(element))
+        if equal:
+            found[position] = equal.popleft()
+    return found
 
 
 def _canonical(element: Any) -> str:

@@ -1,5 +1,6 @@
 """Count per field what comparisons came to: in memory, and written with the other counts of the process."""
 
+import functools
 import threading
 from collections import defaultdict
 from collections.abc import Iterable
@@ -13,6 +14,7 @@ from router import metrics
 from router.metrics import Outcome
 from router.models.shadow import ShadowFieldCount
 from router.shadow import noise
+from router.shadow.redact import redact_text
 from router.shadow.runner import Job, Verdict, fields_of
 
 MOST_FIELDS = 200
@@ -83,11 +85,17 @@ def count(job: Job, verdict: Verdict) -> None:
 def _names(tally: _Tally, route: Route, fields: Iterable[str]) -> set[str]:
     known = tally.known[route]
     names = set()
-    for name in sorted(fields):
+    for name in sorted(map(_redacted, fields)):
         if name not in known and len(known) < MOST_FIELDS:
             known.add(name)
-        names.add(name[:MOST_LENGTH] if name in known else OTHERS)
+        names.add(name if name in known else OTHERS)
     return names
+
+
+@functools.lru_cache(maxsize=4096)
+def _redacted(name: str) -> str:
+    """Return a field's name without secrets: where names are data they may be anything."""
+    return redact_text(name)[:MOST_LENGTH]
 
 
 def flush() -> None:
