@@ -113,7 +113,7 @@ class ShadowRuleAdmin(ReadOnlyAdmin):
     list_display = ("service", "route", "path", "reason", "made_by", "made_at", "removed_by", "removed_at")
     list_filter = ("service", ("removed_at", admin.EmptyFieldListFilter))
     date_hierarchy = "made_at"
-    ordering = ("-pk",)
+    ordering = ("-made_at", "-pk")
     actions = ("compare_again",)
     change_list_template = f"{TEMPLATES}/change_list.html"
 

@@ -10,7 +10,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Show rows without letting anybody add, change or delete them."""
 
     date_hierarchy = "at"
-    ordering: tuple[str, ...] = ("-at", "-pk")
+    ordering = ("-at", "-pk")
     show_full_result_count = False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
