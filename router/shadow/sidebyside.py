@@ -45,7 +45,7 @@ def side_by_side(example: ShadowMismatch, field: str = "") -> SideBySide:
 
 
 def _row(one: dict[str, Any], field: str) -> Row:
-    left, right = _parts(_text(one["legacy"]), _text(one["extracted"]))
+    left, right = _parts(_text(one["legacy"]), _text(one["extracted"]), whole=one["kind"] != "value")
     return Row(path=one["path"], kind=one["kind"], left=left, right=right, marked=one.get("field") == field)
 
 
@@ -53,9 +53,9 @@ def _text(value: Any) -> str:
     return "(nothing)" if value is None else value if isinstance(value, str) else repr(value)
 
 
-def _parts(left: str, right: str) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
+def _parts(left: str, right: str, *, whole: bool) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
     """Return both texts in pieces, those that differ marked."""
-    if max(len(left), len(right)) > MOST_PARTS:
+    if whole or max(len(left), len(right)) > MOST_PARTS:
         return ((left, left != right),), ((right, left != right),)
     here: list[Part] = []
     there: list[Part] = []

@@ -19,7 +19,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
 
 
-def verdicts_as_text(found: Sequence[RouteVerdict]) -> str:
+def verdicts_as_text(service: str, found: Sequence[RouteVerdict]) -> str:
     """Return what is said of each route, and of the fields that differ on it."""
     if not found:
         return "No comparison was counted: inconclusive."
@@ -43,7 +43,7 @@ def verdicts_as_text(found: Sequence[RouteVerdict]) -> str:
             lines += ["", f"  {one.counts.route} ({one.counts.store}), field by field"]
             lines += [f"    {line}" for line in _fields(one)]
         lines += [
-            f"    proposal, not applied: shadow ignore SERVICE '{field}' --route {one.counts.route} --why ...   "
+            f"    proposal, not applied: shadow ignore {service} '{field}' --route {one.counts.route} --why ...   "
             "(it differs on one side alone: noise)"
             for field in one.proposals
         ]

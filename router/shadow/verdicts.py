@@ -202,6 +202,12 @@ def _judged(one: FieldCounts, counts: RouteCounts, standard: Standard) -> tuple[
         return Says.INCONCLUSIVE, "its noise is not known yet", False
     if most <= worst and (not one.stayed or low <= standard.allowed):
         return Says.PASS, f"stays different in at most {most:.3%} of the answers", False
+    if most <= worst:
+        return (
+            Says.INCONCLUSIVE,
+            f"stays different now and then, in at most {most:.3%}: too few samples to say why",
+            False,
+        )
     return Says.INCONCLUSIVE, f"too few samples to tell {most:.3%} from {worst:.3%}", False
 
 

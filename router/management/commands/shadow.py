@@ -82,7 +82,7 @@ class Command(BaseCommand):
         found = verdicts(service, since, store=store, route=options["route"], standard=standard)
         summary = shadow_summary(service, since, store=store, examples=options["examples"])
         told = {**as_json(summary), "routes": [telling.verdict_as_json(one) for one in found]}
-        self._tell(options, told, f"{as_text(summary)}\n\n{telling.verdicts_as_text(found)}")
+        self._tell(options, told, f"{as_text(summary)}\n\n{telling.verdicts_as_text(service, found)}")
         if options["check"] and not (found and all(one.says is Says.PASS for one in found)):
             raise CommandError("Not every route passes.", returncode=REFUSED)
 

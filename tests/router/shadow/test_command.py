@@ -98,7 +98,7 @@ class TestReport:
         lines = {line.split()[0]: line for line in text.splitlines() if "  shared  " in line}
         assert "fail" in lines["list"]
         assert "pass" in lines["detail"]
-        assert "proposal, not applied: shadow ignore SERVICE 'eta' --route list" in text
+        assert "proposal, not applied: shadow ignore orders 'eta' --route list" in text
         assert not ShadowRule.objects.exists()
 
     def test_for_machines(self) -> None:
