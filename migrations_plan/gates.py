@@ -33,6 +33,10 @@ class Comparisons:
     dropped: int = 0
     errors: int = 0
     worst: tuple[str, ...] = ()
+    failing: tuple[str, ...] = ()
+    """Fields that differ by more than noise and chance explain."""
+    noisy: tuple[str, ...] = ()
+    """Fields in which a side differs from itself so often that nobody can say whether the other does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,6 +199,8 @@ class ShadowMatchRate(Gate):
     min_rate: float
     store: str = ""
     """With which store's answers; empty: that of the step."""
+    strict: bool = True
+    """Whether a field that differs for certain fails the gate, though the rate allows for that many differences."""
     valid_for: timedelta = timedelta(minutes=10)
 
     @property
@@ -226,6 +232,8 @@ class ShadowMatchRate(Gate):
             f"{found.matched} of {total} compared answers match ({found.matched / total:.2%}, "
             f"with 95 % confidence {low:.2%} or more)"
         )
+        if self.strict and found.failing:
+            return Outcome.FAIL, total, minimum, f"{says}; by more than noise differ: {', '.join(found.failing[:5])}."
         if total < minimum:
             return Outcome.INCONCLUSIVE, total, minimum, f"{says}; {lacking(minimum - total, 'comparison')}."
         if high < self.min_rate:
@@ -238,6 +246,14 @@ class ShadowMatchRate(Gate):
                 wanted,
                 f"{says}; too close to {self.min_rate:.2%} to tell: {wanted - total} more comparisons without one more "
                 f"mismatch would show it.{_worst(found)}",
+            )
+        if found.noisy:
+            return (
+                Outcome.INCONCLUSIVE,
+                total,
+                minimum,
+                f"{says}; nobody can judge what differs on one side alone: {', '.join(found.noisy[:5])}. Say with a "
+                "comparison rule what of it counts, or leave it out with: shadow ignore.",
             )
         return Outcome.PASS, total, minimum, f"{says}."
 

@@ -17,6 +17,8 @@ TAKEN_OVER = frozenset({"fallback_not_sent", "fallback_failed", "fallback_claime
 """What became of diverted requests that the service did not answer; they are counted on legacy's side."""
 BADLY_ANSWERED = frozenset({"server_error", "unavailable", "replayed"})
 """What counts as the service's failure on its own side; a stored answer was replayed because it gave none in time."""
+FAILED = "(error"
+"""How a field is called that is none, but a way in which the service failed; the match rate counts those."""
 BREAKER_MEMORY = timedelta(seconds=60)
 """A breaker that is open says so every few seconds while it is asked. One that has been silent for longer belongs to a
 process that ended or that nobody asks, and proves nothing."""
@@ -32,10 +34,18 @@ class RouterMeasurements:
     def comparisons(self, service: str, store: str, since: datetime) -> Comparisons:
         """Return the comparisons with a store made since ``since``; errors of the new side are no matches."""
         found = api.shadow_summary(service, since, store=store, examples=0)
+        routes = api.shadow_verdicts(service, since, store=store)
         return Comparisons(
             compared=found.compared,
             matched=found.matched,
             dropped=sum(found.dropped.values()),
+            failing=tuple(
+                f"{one.counts.route}: {field}"
+                for one in routes
+                for field in one.failing
+                if not field.startswith(FAILED)
+            ),
+            noisy=tuple(f"{one.counts.route}: {field}" for one in routes for field in one.proposals),
             worst=tuple(f"{counted.field} ({counted.count})" for counted in found.worst_fields),
         )
 

@@ -10,7 +10,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.http import HttpRequest
 from waffle.admin import FlagAdmin as WaffleFlagAdmin
 
-from router import admin_traffic
+from router import admin_shadow, admin_traffic
 from router.flags import steered_services
 from router.limits import CHANNELS, KILL_ALL, limits
 from router.models import BreakerOverride, Flag
@@ -18,7 +18,7 @@ from router.poller import load
 from router.snapshot import Snapshot
 from router.steering import people
 
-__all__ = ["BreakerOverrideAdmin", "FlagAdmin", "admin_traffic"]
+__all__ = ["BreakerOverrideAdmin", "FlagAdmin", "admin_shadow", "admin_traffic"]
 
 NOT_STEERING = "steers no service"
 

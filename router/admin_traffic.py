@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.http import HttpRequest
 
-from router.models.traffic import BreakerEvent, ShadowMismatch, TrafficCount
+from router.models.traffic import BreakerEvent, TrafficCount
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -40,22 +40,3 @@ class BreakerEventAdmin(ReadOnlyAdmin):
 
     list_display = ("at", "upstream", "previous", "state", "reason", "process")
     list_filter = ("service", "state")
-
-
-@admin.register(ShadowMismatch)
-class ShadowMismatchAdmin(ReadOnlyAdmin):
-    """Answers that differed."""
-
-    list_display = (
-        "at",
-        "service",
-        "answered_by",
-        "store",
-        "route",
-        "method",
-        "path",
-        "outcome",
-        "cause",
-        "fields",
-    )
-    list_filter = ("service", "store", "outcome", "route")

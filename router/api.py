@@ -1,6 +1,8 @@
 """The public face of the router, for the plan and for everybody else's commands and pages."""
 
 from router.holders import LEGACY, Holder, Ownership
+from router.shadow.findings import verdicts as shadow_verdicts
+from router.shadow.verdicts import RouteVerdict
 from router.snapshot import Envelope, OwnershipSource, Snapshot, SnapshotSource
 from router.steering import (
     Effective,
@@ -40,6 +42,7 @@ __all__ = [
     "Holder",
     "Ownership",
     "OwnershipSource",
+    "RouteVerdict",
     "ShadowSummary",
     "SideTraffic",
     "Snapshot",
@@ -54,6 +57,7 @@ __all__ = [
     "known_services",
     "routed_services",
     "shadow_summary",
+    "shadow_verdicts",
     "stores",
     "traffic",
     "upstream_health",

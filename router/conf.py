@@ -78,6 +78,12 @@ class ShadowSettings:
     """Likewise, while this process holds more; 0 for no limit of its own."""
     keep: int = 1_000
     """Stored mismatches per service; the oldest go first."""
+    keep_bytes: int = 8_388_608
+    """What the stored mismatches of a service may take; the oldest go first."""
+    keep_days: float = 14.0
+    """How old a stored mismatch becomes."""
+    noise_share: float = 0.05
+    """The share of comparisons in which the side that answered is asked a second time, to learn its noise."""
     redact: tuple[str, ...] = ("password", "token", "secret", "card", "authorization", "cookie")
     """Field names whose values are never stored (a name that contains one of these)."""
 

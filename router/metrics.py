@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
@@ -151,6 +152,16 @@ def flush() -> None:
         except BaseException:
             _put_back(counters, slots, events)
             raise
+        for write, _ in tuple(_others.values()):
+            write()
+
+
+_others: dict[str, tuple[Callable[[], None], Callable[[], None]]] = {}
+
+
+def also_flush(name: str, *, write: Callable[[], None], forget: Callable[[], None]) -> None:
+    """Have other counts written, and forgotten, whenever these are; a later registration of the name replaces it."""
+    _others[name] = write, forget
 
 
 def flush_if_due() -> None:
@@ -170,6 +181,8 @@ def reset() -> None:
     """Forget everything counted; for tests, and for a forked child, whose parent writes these counts."""
     global _counters
     _counters = _Counters()
+    for _, forget in tuple(_others.values()):
+        forget()
 
 
 def seconds_of(slot: float) -> float:

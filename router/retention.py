@@ -4,10 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 from django.db import models
 
+from router.models.shadow import ShadowFieldCount
 from router.models.traffic import BreakerEvent, ShadowMismatch, TrafficCount
 
 BATCH = 1_000
-RECORDS: tuple[type[models.Model], ...] = (TrafficCount, BreakerEvent, ShadowMismatch)
+RECORDS: tuple[type[models.Model], ...] = (TrafficCount, BreakerEvent, ShadowFieldCount, ShadowMismatch)
 
 
 def purge(days: float) -> dict[str, int]:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
+from router.comparing.rules import NO_RULES, Rules
+
 Key: TypeAlias = int | uuid.UUID | str
 """A partition key: the owner of the data."""
 
@@ -165,6 +167,8 @@ class Route:
     """Fields of a write's answer that are made anew each time (ids, moments), so that no dry-run repeats them."""
     written: Callable[[Mapping[str, Any]], Any] | None = None
     """Makes of a write's answer the document of what it has written, which is compared as well."""
+    compare: Rules = NO_RULES
+    """What of both sides' answers may differ; without it, nothing."""
     origin: str = ""
     """File and line of the declaration, found by itself."""
 

@@ -100,6 +100,7 @@ def _compare_answer(decision: Decision, asked: Asked, response: UpstreamResponse
         content_type=response.header("Content-Type") or "",
         body=b"",
         encoding=response.header("Content-Encoding") or "",
+        headers=tuple(response.headers),
     )
     job = _job(decision, asked, given, answered_by=store, ask_again=lambda: asking.guarded(service, store, asked))
     if decision.shadow_store == LEGACY:
@@ -166,4 +167,5 @@ def _job(decision: Decision, asked: Asked, given: Answer, *, answered_by: str, a
         follows=decision.compares_stores,
         behind=behind(decision),
         patience=conf().shadow.patience_seconds,
+        subject=asked.identity.subject or "",
     )

@@ -76,9 +76,20 @@ class ShadowMismatch(models.Model):
     fields = models.JSONField(default=list)
     differences = models.JSONField(default=list)
     rounds = models.PositiveSmallIntegerField(default=0)
+    subject = models.CharField(
+        max_length=100,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The client's primary key, to ask again as them.",
+    )
+    size = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="What the row takes, about, in bytes; retention adds it up."
+    )
 
     class Meta:
         verbose_name_plural = "shadow mismatches"
+        permissions = [("see_shadow_examples", "Can see the values of stored examples")]  # noqa: RUF012
         indexes = [  # noqa: RUF012
             models.Index(fields=["service", "at"], name="router_shadow_service_at"),
             models.Index(fields=["at"], name="router_shadow_at"),

@@ -7,6 +7,7 @@ from time import monotonic
 from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar
 
 from router import metrics, snapshot
+from router.comparing.rules import NO_RULES, Rules
 from router.decide import Decision, Facts, decide, decide_for, needs_identity
 from router.handover.owners import owner_or_none
 from router.identity import Identity
@@ -52,6 +53,7 @@ class Seam(ABC, Generic[P, R]):
         identity: Identified | None,
         refusal: Refusal | None,
         shadow: bool = False,
+        compare: Rules = NO_RULES,
     ) -> None:
         service, _, name = label.partition(".")
         if not service or not name:
@@ -69,6 +71,7 @@ class Seam(ABC, Generic[P, R]):
             methods=(self.method,),
             kind=self.kind,
             shadow=shadow,
+            compare=compare,
             origin=self.origin,
         )
         self._key = key
@@ -221,16 +224,24 @@ def read(
     refusal: Refusal | None = None,
     comparable: Callable[[Any], Any] | None = None,
     shadow: bool = True,
+    compare: Rules = NO_RULES,
 ) -> Callable[[Callable[P, R]], ReadSeam[P, R]]:
     """Make the decorated function the legacy implementation of an operation that changes nothing.
 
     ``key``, ``identity`` and ``refusal`` are described at their types. ``comparable`` makes of a result the JSON-able
-    value that shadowing compares; without ``shadow`` nothing is compared.
+    value that shadowing compares, by the rules of ``compare``; without ``shadow`` nothing is compared.
     """
 
     def declare(legacy: Callable[P, R]) -> ReadSeam[P, R]:
         return ReadSeam(
-            label, legacy, comparable=comparable, key=key, identity=identity, refusal=refusal, shadow=shadow
+            label,
+            legacy,
+            comparable=comparable,
+            key=key,
+            identity=identity,
+            refusal=refusal,
+            shadow=shadow,
+            compare=compare,
         )
 
     return declare

@@ -134,6 +134,7 @@ def _submit(
                 follows=decision.compares_stores,
                 behind=behind(decision),
                 patience=conf().shadow.patience_seconds,
+                rules=operation.route.compare,
             )
         )
     except Exception:

@@ -137,4 +137,5 @@ def read(response: UpstreamResponse, *, limit: int) -> Answer:
         content_type=response.header("Content-Type") or "",
         body=bytes(body),
         encoding=response.header("Content-Encoding") or "",
+        headers=tuple(response.headers),
     )

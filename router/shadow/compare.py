@@ -1,134 +1,110 @@
-"""Compare two answers field by field; pure, so that it can be asked about anything."""
+"""Compare two answers by the rules of their route; pure, so that it can be asked about anything."""
 
-import json
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Any
+
+from router.comparing.rules import NO_RULES, Rules
+from router.shadow.difference import Answer, Difference, Place
+from router.shadow.html import compare_pages
+from router.shadow.values import compare_values, parse
+
+__all__ = ["MAX_DIFFERENCES", "Answer", "Difference", "bounded", "compare", "compare_values", "every_difference"]
 
 MAX_DIFFERENCES = 50
 """More differences than this say nothing new."""
-INDEX = re.compile(r"\[\d+\]")
-PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
-CSRF_FIELD = re.compile(rb"""(name=["']csrfmiddlewaretoken["']\s+value=["'])[A-Za-z0-9]+""")
-"""Django masks the token anew each time it is drawn, so that no two renderings of a form are alike."""
+PER_FIELD = 20
+"""Places of one field that are told."""
+MOST = 20_000
+"""Places that are looked at."""
 JSON_TYPE = re.compile(r"application/(?:[a-z0-9.+-]+\+)?json")
+HTML_TYPE = re.compile(r"text/html|application/xhtml\+xml")
+CHARSET = re.compile(r"charset=\"?([a-z0-9_.:-]+)")
+WORD_LISTS = frozenset(
+    {"allow", "cache-control", "vary", "access-control-allow-headers", "access-control-allow-methods"}
+)
+"""Headers that are a set of words, in any order and case."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What one side answered."""
-
-    status: int
-    content_type: str
-    body: bytes
-    encoding: str = ""
-    """How the body is compressed for its way, empty if it is not."""
+def compare(legacy: Answer, extracted: Answer, rules: Rules = NO_RULES) -> tuple[Difference, ...]:
+    """Return where the answers differ by the rules, at most ``MAX_DIFFERENCES`` places; nothing if they agree."""
+    return bounded(every_difference(legacy, extracted, rules))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Difference:
-    """One place in which two answers differ."""
-
-    path: str
-    """``results[0].total``; ``(status)``, ``(content type)`` and ``(body)`` for what is not a JSON field."""
-    kind: str
-    """``value``, ``type``, ``missing`` (legacy alone has it), ``extra`` (the service alone has it), ``length``."""
-    legacy: Any = None
-    extracted: Any = None
-
-    @property
-    def field(self) -> str:
-        """Return the path without positions, under which differences are added up."""
-        return INDEX.sub("[]", self.path)
+def every_difference(legacy: Answer, extracted: Answer, rules: Rules = NO_RULES) -> tuple[Difference, ...]:
+    """Return all places in which the answers differ, as many as anybody could make sense of."""
+    return tuple(islice(_differences(legacy, extracted, rules), MOST))
 
 
-def compare(legacy: Answer, extracted: Answer, ignore: Sequence[str] = ()) -> tuple[Difference, ...]:
-    """Return where the answers differ, at most ``MAX_DIFFERENCES`` places; nothing if they say the same.
-
-    ``ignore`` names fields by path, with ``[]`` for any position and ``*`` for any name: ``results[].placed_at``,
-    ``*.etag``. Everything below an ignored field is ignored as well.
-    """
-    ignored = [_pattern(text) for text in ignore]
-    found = (
-        difference
-        for difference in _differences(legacy, extracted)
-        if not any(pattern.match(difference.field) for pattern in ignored)
-    )
-    return tuple(islice(found, MAX_DIFFERENCES))
+def bounded(differences: Iterable[Difference]) -> tuple[Difference, ...]:
+    """Return what is worth telling: a few places of each field, so that one that differs everywhere hides no other."""
+    told: Counter[str] = Counter()
+    found = []
+    for difference in differences:
+        told[difference.field] += 1
+        if told[difference.field] <= PER_FIELD:
+            found.append(difference)
+    return tuple(found[:MAX_DIFFERENCES])
 
 
-def _differences(legacy: Answer, extracted: Answer) -> Iterator[Difference]:
-    if legacy.status != extracted.status:
-        yield Difference(path="(status)", kind="value", legacy=legacy.status, extracted=extracted.status)
+def _differences(legacy: Answer, extracted: Answer, rules: Rules) -> Iterator[Difference]:
+    status, content_type = Place(("(status)",), "(status)"), Place(("(content type)",), "(content type)")
+    if legacy.status != extracted.status and not rules.ignores(status.steps):
+        yield status.differs("value", legacy.status, extracted.status)
     types = _media_type(legacy.content_type), _media_type(extracted.content_type)
-    if types[0] != types[1]:
-        yield Difference(path="(content type)", kind="value", legacy=types[0], extracted=types[1])
-    if legacy.body == extracted.body:
-        return
+    if types[0] != types[1] and not rules.ignores(content_type.steps):
+        yield content_type.differs("value", *types)
+    for name in rules.headers:
+        yield from _header(name, legacy, extracted)
+    if legacy.body != extracted.body:
+        yield from _bodies(legacy, extracted, types, rules)
+
+
+def _header(name: str, legacy: Answer, extracted: Answer) -> Iterator[Difference]:
+    left, right = legacy.header(name), extracted.header(name)
+    if name in WORD_LISTS:
+        left, right = _words(left), _words(right)
+    if left != right:
+        place = Place((f"(header {name})",), f"(header {name})")
+        kind = "value" if left and right else "extra" if right else "missing"
+        yield place.differs(kind, ", ".join(left) if left else None, ", ".join(right) if right else None)
+
+
+def _words(values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted({word.strip().lower() for value in values for word in value.split(",")}))
+
+
+def _bodies(legacy: Answer, extracted: Answer, types: tuple[str, str], rules: Rules) -> Iterator[Difference]:
     if all(JSON_TYPE.match(media) for media in types):
         try:
-            documents = _parse(legacy.body), _parse(extracted.body)
+            documents = parse(legacy.body), parse(extracted.body)
         except ValueError:
-            yield _bodies(legacy.body, extracted.body)
+            yield from _as_bytes(legacy, extracted, rules)
         else:
-            yield from compare_values(*documents)
-    elif _unmasked(legacy) != _unmasked(extracted):
-        yield _bodies(legacy.body, extracted.body)
-
-
-def compare_values(legacy: Any, extracted: Any, path: str = "") -> Iterator[Difference]:
-    """Yield where two JSON values differ; ``1``, ``true``, ``"1"`` and ``1.0`` are four different things."""
-    if type(legacy) is not type(extracted):
-        yield Difference(path=path or "(body)", kind="type", legacy=legacy, extracted=extracted)
-    elif isinstance(legacy, dict):
-        yield from _compare_objects(legacy, extracted, path)
-    elif isinstance(legacy, list):
-        for position, (left, right) in enumerate(zip(legacy, extracted, strict=False)):
-            yield from compare_values(left, right, f"{path}[{position}]")
-        if len(legacy) != len(extracted):
-            yield Difference(path=path or "(body)", kind="length", legacy=len(legacy), extracted=len(extracted))
-    elif legacy != extracted:
-        yield Difference(path=path or "(body)", kind="value", legacy=legacy, extracted=extracted)
-
-
-def _compare_objects(legacy: dict[str, Any], extracted: dict[str, Any], path: str) -> Iterator[Difference]:
-    for name, value in legacy.items():
-        place = _join(path, name)
-        if name in extracted:
-            yield from compare_values(value, extracted[name], place)
+            yield from compare_values(*documents, rules)
+    elif all(HTML_TYPE.match(media) for media in types):
+        try:
+            pages = [
+                answer.body.decode(_charset(media)) for answer, media in zip((legacy, extracted), types, strict=True)
+            ]
+        except (LookupError, UnicodeDecodeError):
+            yield from _as_bytes(legacy, extracted, rules)
         else:
-            yield Difference(path=place, kind="missing", legacy=value)
-    for name, value in extracted.items():
-        if name not in legacy:
-            yield Difference(path=_join(path, name), kind="extra", extracted=value)
+            yield from compare_pages(pages[0], pages[1], rules)
+    else:
+        yield from _as_bytes(legacy, extracted, rules)
 
 
-def _join(path: str, name: str) -> str:
-    if PLAIN_NAME.fullmatch(name) is None:
-        return f"{path}[{json.dumps(name)}]"
-    return f"{path}.{name}" if path else name
+def _as_bytes(legacy: Answer, extracted: Answer, rules: Rules) -> Iterator[Difference]:
+    if not rules.ignores(()):
+        yield Difference(path="(body)", kind="value", legacy=legacy.body, extracted=extracted.body)
 
 
-def _parse(body: bytes) -> Any:
-    return json.loads(body, parse_float=Decimal)
-
-
-def _unmasked(answer: Answer) -> bytes:
-    """Return the body without the CSRF tokens of its forms, if it is HTML."""
-    return CSRF_FIELD.sub(rb"\1", answer.body) if answer.content_type.startswith("text/html") else answer.body
-
-
-def _bodies(legacy: bytes, extracted: bytes) -> Difference:
-    return Difference(path="(body)", kind="value", legacy=legacy, extracted=extracted)
+def _charset(media: str) -> str:
+    found = CHARSET.search(media)
+    return found[1] if found else "utf-8"
 
 
 def _media_type(content_type: str) -> str:
     return content_type.replace(" ", "").lower()
-
-
-def _pattern(text: str) -> re.Pattern[str]:
-    spelled = re.escape(text).replace(r"\*", r"[^.\[\]]+")
-    return re.compile(rf"{spelled}(?=$|[.\[])")

@@ -98,6 +98,7 @@ def answer_of(response: HttpResponseBase) -> Answer:
         content_type=response.get("Content-Type", ""),
         body=response.content,
         encoding=response.get("Content-Encoding", ""),
+        headers=tuple(response.items()),
     )
 
 

@@ -16,7 +16,7 @@ from router.exceptions import ConfigurationError, UnknownService
 from router.forward import Upstream
 from router.holders import LEGACY
 from router.metrics import Outcome
-from router.shadow import guard, store
+from router.shadow import applied, guard, store, tally
 from router.shadow.runner import Job, Later, Verdict, run
 from router.shadow.waiting import Budget, Waiting
 from router.upstreams import upstream_for
@@ -128,6 +128,7 @@ class ShadowPool:
         except (ConfigurationError, UnknownService):
             drop(job, "misconfigured")
             return
+        job = applied.prepared(job, settings)
         verdict = run(
             job,
             guard=breaker.calling,
@@ -160,6 +161,7 @@ def breaker_of(job: Job) -> Breaker:
 
 def count(job: Job, verdict: Verdict) -> None:
     """Count what a comparison came to."""
+    tally.count(job, verdict)
     metrics.record(
         service=job.service,
         route=job.route,

@@ -2,16 +2,20 @@
 
 import logging
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from time import monotonic
 
 from router.breaker import BreakerOpen
+from router.comparing.rules import NO_RULES, Rules
 from router.exceptions import StranglerError
 from router.holders import LEGACY as LEGACY
 from router.metrics import Outcome
-from router.shadow.compare import Answer, Difference, compare
+from router.shadow import steady
+from router.shadow.compare import Answer, Difference, bounded, every_difference
+
+logger = logging.getLogger(__name__)
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +55,17 @@ class Job:
     rounds: int = 0
     """How often both were asked again already."""
     ignore: tuple[str, ...] = ()
-    """Fields that may differ, see ``compare``."""
+    """Fields that may differ in this comparison, besides what the rules say."""
+    rules: Rules = NO_RULES
+    """What of the answers has to agree."""
+    ask_twice: bool = False
+    """Whether the side that answered is asked a second time, to learn how much it differs from itself."""
+    subject: str = ""
+    """The client's primary key as text; empty for an anonymous one."""
+    raw: frozenset[str] = frozenset()
+    """The fields that differed when both were first compared."""
+    noise: frozenset[str] | None = None
+    """The fields in which the side that answered differed from itself; None if it was not asked."""
     submitted: float = field(default_factory=monotonic)
     given_at: float = field(default_factory=monotonic)
     """When the answer was given that the copy is compared with."""
@@ -79,6 +93,10 @@ class Verdict:
     rounds: int = 0
     seconds: float = 0.0
     """How long the service took for its first answer."""
+    raw: frozenset[str] = frozenset()
+    """The fields that differed when both were first compared, whatever came of that."""
+    noise: frozenset[str] | None = None
+    """The fields in which the side that answered differed from itself; None if it was not asked twice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,10 +135,9 @@ def run(
             return comparison.rehearsed()
         return comparison.after_a_moment() if job.follows else comparison.at_once()
     except (NotCompared, BreakerOpen) as why:
-        return Verdict(outcome=Outcome.DROPPED, cause=why.cause, rounds=comparison.rounds)
+        return comparison.verdict(Outcome.DROPPED, cause=why.cause)
     except Exception as error:
-        cause = str(getattr(error, "cause", type(error).__name__))
-        return Verdict(outcome=Outcome.ERROR, cause=cause, rounds=comparison.rounds, seconds=comparison.seconds)
+        return comparison.verdict(Outcome.ERROR, cause=str(getattr(error, "cause", type(error).__name__)))
 
 
 class _Comparison:
@@ -128,25 +145,31 @@ class _Comparison:
 
     def __init__(self, job: Job, guard: Guard, max_bytes: int, deadline: float | None) -> None:
         self.job = job
+        self.rules = job.rules.also_ignoring(job.ignore)
         self.guard = guard
         self.max_bytes = max_bytes
         self.deadline = deadline
         self.rounds = job.rounds
         self.seconds = 0.0
+        self.raw = job.raw
+        self.noise = job.noise
 
     def at_once(self) -> Verdict:
-        """Compare sides with the same data: in a sandwich of copy, answer, copy the data has to stand still."""
+        """Compare sides with the same data, each of which has to say the same twice before a difference counts."""
         given, copy = self._first()
         if not self._differ(given, copy):
-            return self._verdict(Outcome.MATCH)
+            return self.verdict(Outcome.MATCH)
         while self.rounds < MAX_ROUNDS:
             self.rounds += 1
             before, again, after = self._copy(), self._again(), self._copy()
-            if self._differ(before, after):
-                continue  # the data moves under our eyes
             differences = self._differ(again, after)
-            return self._verdict(Outcome.MISMATCH if differences else Outcome.CHANGED, differences)
-        return self._verdict(Outcome.CHANGED)
+            if not differences:
+                return self.verdict(Outcome.CHANGED)
+            stayed = steady.stayed(differences, (*self._differ(given, again), *self._differ(before, after)))
+            if stayed:
+                return self.verdict(Outcome.MISMATCH, stayed)
+            given = again  # what differs moves under our eyes
+        return self.verdict(Outcome.CHANGED)
 
     def rehearsed(self) -> Verdict:
         """Compare a write with its dry-run, which is done once more where it comes out otherwise.
@@ -157,35 +180,54 @@ class _Comparison:
         if self.job.completed is not None:
             given = self.job.completed(given)
         differences = self._differ(given, copy)
+        self.raw = fields_of(differences)
         if not differences:
-            return self._verdict(Outcome.MATCH)
+            return self.verdict(Outcome.MATCH)
         self.rounds = 1
         if self._differ(copy, self._copy()):
-            return self._verdict(Outcome.CHANGED)
-        return self._verdict(Outcome.MISMATCH, differences)
+            return self.verdict(Outcome.CHANGED)
+        return self.verdict(Outcome.MISMATCH, differences)
 
     def after_a_moment(self) -> Verdict | Later:
         """Compare stores of which one follows the other.
 
         What was given before everything had arrived, and is given still, is in the copy too. Only then a copy that
-        differs is a mismatch.
+        differs, and goes on differing, is a mismatch.
         """
         if self.rounds and self._is_behind():
             if monotonic() - self.job.given_at > self.job.patience:
                 raise NotCompared("behind", "what was changed has not arrived")
             return Later(job=self.job)
         given, copy = self._first()
-        differences = self._differ(given, copy)
-        if not differences:
-            return self._verdict(Outcome.CHANGED if self.rounds else Outcome.MATCH)
+        if not self._differ(given, copy):
+            return self.verdict(Outcome.CHANGED if self.rounds else Outcome.MATCH)
         if self.rounds == 0:
-            return Later(job=replace(self.job, given=given, rounds=1))
-        again = self._again()
-        if not self._differ(given, again):
-            return self._verdict(Outcome.MISMATCH, differences)
-        if self.rounds >= MAX_ROUNDS or not self._differ(again, copy):
-            return self._verdict(Outcome.CHANGED)
-        return Later(job=replace(self.job, given=again, rounds=self.rounds + 1, given_at=monotonic()))
+            return self._later(given, self.job.given_at)
+        again, after = self._again(), self._copy()
+        differences = self._differ(again, after)
+        if not differences:
+            return self.verdict(Outcome.CHANGED)
+        stayed = steady.stayed(differences, (*self._differ(given, again), *self._differ(copy, after)))
+        if stayed:
+            return self.verdict(Outcome.MISMATCH, stayed)
+        return self.verdict(Outcome.CHANGED) if self.rounds >= MAX_ROUNDS else self._later(again, monotonic())
+
+    def verdict(self, outcome: Outcome, differences: tuple[Difference, ...] = (), cause: str = "") -> Verdict:
+        """Return what has been found so far as a verdict."""
+        return Verdict(
+            outcome=outcome,
+            cause=cause,
+            differences=bounded(differences),
+            rounds=self.rounds,
+            seconds=self.seconds,
+            raw=self.raw,
+            noise=self.noise,
+        )
+
+    def _later(self, given: Answer, given_at: float) -> Later:
+        rounds = self.rounds + 1
+        job = replace(self.job, given=given, given_at=given_at, rounds=rounds, raw=self.raw, noise=self.noise)
+        return Later(job=job)
 
     def _is_behind(self) -> bool:
         try:
@@ -197,18 +239,27 @@ class _Comparison:
         given = self._bounded(self.job.given)
         started = monotonic()
         try:
-            return given, self._copy()
+            copy = self._copy()
         finally:
             self.seconds = monotonic() - started
+        if self.rounds == 0:
+            self.raw = fields_of(self._differ(given, copy))
+            if self.job.ask_twice:
+                self.noise = self._noise(given)
+        return given, copy
 
-    def _verdict(self, outcome: Outcome, differences: tuple[Difference, ...] = ()) -> Verdict:
-        return Verdict(outcome=outcome, differences=differences, rounds=self.rounds, seconds=self.seconds)
+    def _noise(self, given: Answer) -> frozenset[str] | None:
+        """Ask the side that answered once more, whatever the other says; None if it could not be asked."""
+        try:
+            return fields_of(self._differ(given, self._again()))
+        except NotCompared:
+            return None
 
     def _differ(self, given: Answer, other: Answer) -> tuple[Difference, ...]:
         try:
-            return compare(given, other, self.job.ignore)
+            return every_difference(given, other, self.rules)
         except Exception as error:
-            logger.exception("%s %s could not be compared", self.job.method, self.job.path.partition("?")[0])
+            logger.exception("The rules of %s.%s cannot compare its answers", self.job.service, self.job.route)
             raise NotCompared("comparator", str(error)) from error
 
     def _copy(self) -> Answer:
@@ -247,6 +298,11 @@ class _Comparison:
     def _in_time(self) -> None:
         if self.deadline is not None and monotonic() >= self.deadline:
             raise NotCompared("deadline")
+
+
+def fields_of(differences: Iterable[Difference]) -> frozenset[str]:
+    """Return the fields in which answers differ."""
+    return frozenset(difference.field for difference in differences)
 
 
 def _decoded(answer: Answer, max_bytes: int) -> Answer:

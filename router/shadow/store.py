@@ -1,15 +1,22 @@
-"""Keep a bounded number of differing answers, redacted."""
+"""Keep a bounded number of differing answers, redacted: so many, so many bytes, and for so long."""
 
+import json
 from datetime import UTC, datetime, timedelta
+
+from django.db.models import Sum
 
 from router.conf import ShadowSettings
 from router.models.traffic import ShadowMismatch
-from router.shadow.redact import redact_difference, redact_path
+from router.shadow.redact import redact_difference, redact_path, redact_text
 from router.shadow.runner import Job, Verdict
 
 PER_HOUR = 100
 """Examples stored per service and hour; the counts go on without them."""
 PER_DELETE = 200
+ROW_BYTES = 300
+"""What a row takes besides its fields of text, about."""
+MOST_BYTES = 32_768
+"""What one example may take; differences that no longer fit are left out."""
 
 
 def save(job: Job, verdict: Verdict, settings: ShadowSettings) -> ShadowMismatch | None:
@@ -18,6 +25,8 @@ def save(job: Job, verdict: Verdict, settings: ShadowSettings) -> ShadowMismatch
     stored = ShadowMismatch.objects.filter(service=job.service)
     if stored.filter(at__gte=now - timedelta(hours=1)).count() >= PER_HOUR:
         return None
+    path = redact_path(job.path, settings.redact)
+    differences, size = _fitting(verdict, settings)
     example = ShadowMismatch.objects.create(
         at=now,
         service=job.service,
@@ -25,13 +34,43 @@ def save(job: Job, verdict: Verdict, settings: ShadowSettings) -> ShadowMismatch
         answered_by=job.answered_by,
         route=job.route[:200],
         method=job.method[:10],
-        path=redact_path(job.path, settings.redact),
+        path=path,
         outcome=str(verdict.outcome),
         cause=verdict.cause[:60],
-        fields=sorted({difference.field for difference in verdict.differences}),
-        differences=[redact_difference(difference, settings.redact) for difference in verdict.differences],
+        fields=sorted({redact_text(difference.field, settings.redact)[:300] for difference in verdict.differences}),
+        differences=differences,
         rounds=verdict.rounds,
+        subject=redact_text(job.subject, settings.redact)[:100],
+        size=size + len(path) + ROW_BYTES,
     )
-    surplus = stored.order_by("-at", "-pk").values_list("pk", flat=True)[settings.keep : settings.keep + PER_DELETE]
-    ShadowMismatch.objects.filter(pk__in=list(surplus)).delete()
+    trim(job.service, settings, now)
     return example
+
+
+def trim(service: str, settings: ShadowSettings, now: datetime) -> int:
+    """Delete what is too much or too old, the oldest first; return how many went."""
+    stored = ShadowMismatch.objects.filter(service=service)
+    newest_first = stored.order_by("-at", "-pk")
+    surplus = {*newest_first.values_list("pk", flat=True)[settings.keep : settings.keep + PER_DELETE]}
+    old = stored.filter(at__lt=now - timedelta(days=settings.keep_days)).order_by("at", "pk")
+    surplus |= {*old.values_list("pk", flat=True)[:PER_DELETE]}
+    too_many_bytes = (stored.aggregate(taken=Sum("size"))["taken"] or 0) - settings.keep_bytes
+    for pk, size in stored.order_by("at", "pk").values_list("pk", "size")[:PER_DELETE]:
+        if too_many_bytes <= 0:
+            break
+        surplus.add(pk)
+        too_many_bytes -= size
+    return ShadowMismatch.objects.filter(pk__in=surplus).delete()[0] if surplus else 0
+
+
+def _fitting(verdict: Verdict, settings: ShadowSettings) -> tuple[list[dict[str, object]], int]:
+    found: list[dict[str, object]] = []
+    taken = 0
+    for difference in verdict.differences:
+        shown = redact_difference(difference, settings.redact)
+        size = len(json.dumps(shown))
+        if found and taken + size > MOST_BYTES:
+            break
+        found.append(shown)
+        taken += size
+    return found, taken

@@ -46,6 +46,24 @@ def test_shadow_match_rate(compared: int, matched: int, outcome: Outcome, minimu
     assert result.missing == max(0, minimum - compared)
 
 
+@pytest.mark.parametrize(
+    ("found", "strict", "outcome", "says"),
+    [
+        ({"failing": ("list: total",)}, True, FAIL, "by more than noise differ: list: total."),
+        ({"failing": ("list: total",)}, False, PASS, "4999 of 5000"),
+        ({"noisy": ("list: eta",)}, True, INCONCLUSIVE, "list: eta. Say with a comparison rule"),
+        ({"failing": ("list: total",), "noisy": ("list: eta",)}, True, FAIL, "list: total"),
+    ],
+)
+def test_what_is_known_of_fields_counts_besides_the_rate(
+    found: dict[str, tuple[str, ...]], strict: bool, outcome: Outcome, says: str
+) -> None:
+    numbers = FakeMeasurements(present=NOW, compared=Comparisons(compared=5000, matched=4999, **found))
+    result = ShadowMatchRate(min_samples=300, min_rate=0.99, strict=strict).measure(SUBJECT, numbers)
+    assert result.outcome is outcome
+    assert says in result.detail
+
+
 def test_a_minimum_below_what_the_rate_needs_is_raised() -> None:
     gate = ShadowMatchRate(min_samples=1, min_rate=0.99)
     assert gate.minimum == samples_for(0.99) == 268

@@ -226,7 +226,13 @@ def test_what_is_stored_is_redacted() -> None:
     assert row.path == "/api/orders/?page=2&token=[redacted]"
     assert row.fields == ["customer.email", "results[].total"]
     assert "example.org" not in str(row.differences)
-    assert row.differences[0] == {"path": "results[1].total", "kind": "value", "legacy": "1.00", "extracted": "2.00"}
+    assert row.differences[0] == {
+        "path": "results[1].total",
+        "field": "results[].total",
+        "kind": "value",
+        "legacy": "1.00",
+        "extracted": "2.00",
+    }
     assert (row.outcome, row.rounds) == ("mismatch", 1)
 
 

@@ -12,7 +12,7 @@ from django.test import override_settings
 
 from router import api, breaker, metrics
 from router.metrics import Outcome
-from router.models import BreakerEvent, ShadowMismatch, TrafficCount
+from router.models import BreakerEvent, ShadowFieldCount, ShadowMismatch, TrafficCount
 from router.shadow.report import as_json, as_text
 from router.snapshot import Snapshot
 from router.testing import override_snapshot
@@ -259,6 +259,7 @@ class TestPurge:
         for at in (recent, recent - timedelta(days=15)):
             counts("read", "legacy", Outcome.OK, 1, at=at)
             mismatch(0, at=at)
+            ShadowFieldCount.objects.create(at=at, process="p", service="orders", store="own", route="r", raw=1)
             BreakerEvent.objects.create(
                 at=at, process="p", service="orders", upstream="u", previous="closed", state="open", reason=""
             )
@@ -267,6 +268,7 @@ class TestPurge:
         assert out.getvalue().splitlines() == [
             "1 traffic counts deleted",
             "1 breaker events deleted",
+            "1 shadow field counts deleted",
             "1 shadow mismatches deleted",
         ]
         assert [model.objects.get().at for model in (TrafficCount, BreakerEvent, ShadowMismatch)] == [recent] * 3

@@ -9,7 +9,9 @@ from router.retention import purge
 
 
 class Command(BaseCommand):
-    help = "Delete traffic counts, breaker events and shadow mismatches older than some days."
+    help = (
+        "Delete traffic counts, breaker events, counts of compared fields and shadow mismatches older than some days."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare ``--days``."""

@@ -1,0 +1,263 @@
+"""Judge counts of comparisons: per field and per route pass, fail or inconclusive, and what is missing to tell."""
+
+import enum
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from math import ceil
+
+from router.shadow.intervals import Z_ENOUGH, Z_NOISE, Z_SURE, by_chance, wilson
+from router.shadow.runner import MAX_ROUNDS
+
+
+class Says(enum.StrEnum):
+    """What counts say of a field or a route."""
+
+    PASS = "pass"
+    """It differs seldom enough, and that is sure."""
+    FAIL = "fail"
+    """It differs by more than chance and noise explain."""
+    INCONCLUSIVE = "inconclusive"
+    """Nobody can tell yet; no samples is always this."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standard:
+    """What is asked of a route before it passes."""
+
+    min_rate: float = 0.995
+    """The share of answers that has to agree, with 95 % confidence."""
+    min_samples: int = 1
+    allowed: float = 0.0
+    """The share of answers in which a field may differ for certain and not fail its route."""
+    ceiling: float = 0.3
+    """A field in which a side differs from itself more often than this cannot be judged."""
+    min_noise: int = 10
+    """How often a side has to have been asked twice before a field passes that has differed."""
+
+
+STANDARD = Standard()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldCounts:
+    """What was counted of one field of one route."""
+
+    field: str
+    raw: float = 0
+    """Comparisons in which it differed at first."""
+    stayed: float = 0
+    """Comparisons in which it still differed when both sides were asked again, and each said the same twice."""
+    noise: float = 0
+    """Times the side that answered, asked twice, differed from itself in it."""
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether this is no field, but a way in which the service failed to answer."""
+        return self.field.startswith("(error")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RouteCounts:
+    """What was counted of one route in comparisons with one store."""
+
+    route: str
+    store: str = ""
+    compared: float = 0
+    """Comparisons that were made, failures of the service among them."""
+    asked_twice: float = 0
+    """Times the side that answered was asked twice."""
+    changed: float = 0
+    """Comparisons that came to nothing, because what differed did not stay."""
+    noisy: float = 0
+    """Times the side that answered, asked twice, differed from itself anywhere."""
+    differed: float = 0
+    """Comparisons that came to a mismatch or to a failure of the service."""
+    fields: tuple[FieldCounts, ...] = ()
+
+    @property
+    def settled(self) -> float:
+        """Return how many comparisons say whether the answers as a whole agree."""
+        return max(0.0, self.compared - self.changed)
+
+    def of(self, one: FieldCounts) -> float:
+        """Return how many comparisons say something of a field: not those in which it differed and did not stay so."""
+        return max(one.stayed, self.compared - max(0.0, one.raw - one.stayed))
+
+    def times(self, factor: float) -> "RouteCounts":
+        """Return the counts that so many times as many comparisons of the same kind would come to."""
+        return replace(
+            self,
+            compared=self.compared * factor,
+            asked_twice=self.asked_twice * factor,
+            changed=self.changed * factor,
+            noisy=self.noisy * factor,
+            differed=self.differed * factor,
+            fields=tuple(
+                replace(one, raw=one.raw * factor, stayed=one.stayed * factor, noise=one.noise * factor)
+                for one in self.fields
+            ),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldVerdict:
+    """What counts say of one field."""
+
+    counts: FieldCounts
+    says: Says
+    why: str
+    differs: tuple[float, float]
+    """The 99.9 % bounds of the share of answers in which it stays different."""
+    noise: tuple[float, float]
+    """The 99.9 % bounds of the share of answers in which a side differs from itself."""
+    too_noisy: bool = False
+    missing: int | None = None
+    """Comparisons that would settle it if they went on like this; None where none would."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RouteVerdict:
+    """What counts say of one route."""
+
+    counts: RouteCounts
+    says: Says
+    why: str
+    fields: tuple[FieldVerdict, ...] = ()
+    missing: int | None = None
+
+    @property
+    def failing(self) -> tuple[str, ...]:
+        """Return the fields that differ for certain."""
+        return tuple(one.counts.field for one in self.fields if one.says is Says.FAIL)
+
+    @property
+    def proposals(self) -> tuple[str, ...]:
+        """Return the fields that differ on both sides, so that a rule should say what of them counts."""
+        return tuple(one.counts.field for one in self.fields if one.too_noisy)
+
+
+def judge(counts: RouteCounts, standard: Standard = STANDARD) -> RouteVerdict:
+    """Judge a route by its counts, each field by itself."""
+    fields = tuple(sorted((_field(one, counts, standard) for one in counts.fields), key=lambda one: -one.counts.stayed))
+    says, why = _route(counts, fields, standard)
+    found = RouteVerdict(counts=counts, says=says, why=why, fields=fields)
+    if says is not Says.INCONCLUSIVE:
+        return found
+    return replace(found, missing=missing(counts, standard))
+
+
+def missing(counts: RouteCounts, standard: Standard = STANDARD) -> int | None:
+    """Return how many more comparisons like those made would settle a route; None where they would not."""
+    if not counts.compared:
+        return max(standard.min_samples, _needed(standard.min_rate))
+    return _more(counts.compared, lambda factor: _settled(counts.times(factor), standard))
+
+
+def _settled(counts: RouteCounts, standard: Standard) -> bool:
+    fields = tuple(_judged(one, counts, standard)[0] for one in counts.fields)
+    return _of_route(counts, fields, standard)[0] is not Says.INCONCLUSIVE
+
+
+def _field(one: FieldCounts, counts: RouteCounts, standard: Standard) -> FieldVerdict:
+    says, why, too_noisy = _judged(one, counts, standard)
+    needed = None
+    if says is Says.INCONCLUSIVE and not too_noisy and counts.compared:
+        needed = _more(counts.compared, lambda factor: _settles(one, counts, standard, factor))
+        # No number of samples will do, and it is noise that stands in the way.
+        too_noisy = needed is None and wilson(one.noise, counts.asked_twice, Z_ENOUGH)[0] > 1 - standard.min_rate
+    return FieldVerdict(
+        counts=one,
+        says=says,
+        why=why,
+        differs=wilson(one.stayed, counts.of(one), Z_SURE),
+        noise=wilson(one.noise, counts.asked_twice, Z_SURE),
+        too_noisy=too_noisy,
+        missing=needed,
+    )
+
+
+def _settles(one: FieldCounts, counts: RouteCounts, standard: Standard, factor: float) -> bool:
+    more = replace(one, raw=one.raw * factor, stayed=one.stayed * factor, noise=one.noise * factor)
+    return _judged(more, counts.times(factor), standard)[0] is not Says.INCONCLUSIVE
+
+
+def _judged(one: FieldCounts, counts: RouteCounts, standard: Standard) -> tuple[Says, str, bool]:
+    """Return what a field's counts say, why in a sentence, and whether it is too noisy to be judged."""
+    worst = 1 - standard.min_rate
+    low = wilson(one.stayed, counts.of(one), Z_SURE)[0]
+    most = wilson(one.stayed, counts.of(one), Z_ENOUGH)[1]
+    if one.is_failure:
+        # An answer that is not there is no noise: it is held against the share that may differ, and nothing else.
+        if low > worst:
+            return Says.FAIL, f"the service fails in this way in at least {low:.3%} of the answers", False
+        return (Says.PASS, "seldom enough", False) if most <= worst else (Says.INCONCLUSIVE, "too few samples", False)
+    noise_low = wilson(one.noise, counts.asked_twice, Z_SURE)[0]
+    chance = by_chance(wilson(one.noise, counts.asked_twice, Z_NOISE)[1], MAX_ROUNDS)
+    if one.stayed and low > max(chance, standard.allowed):
+        return Says.FAIL, f"stays different in at least {low:.3%} of the answers; noise explains {chance:.3%}", False
+    if wilson(one.noise, counts.asked_twice, Z_ENOUGH)[0] > standard.ceiling:
+        why = f"differs on one side alone in at least {noise_low:.1%} of the answers: noise"
+        return Says.INCONCLUSIVE, why, True
+    if counts.asked_twice < standard.min_noise:
+        return Says.INCONCLUSIVE, "its noise is not known yet", False
+    if most <= worst and (not one.stayed or low <= standard.allowed):
+        return Says.PASS, f"stays different in at most {most:.3%} of the answers", False
+    if most <= worst:
+        return (
+            Says.INCONCLUSIVE,
+            f"stays different now and then, in at most {most:.3%}: too few samples to say why",
+            False,
+        )
+    return Says.INCONCLUSIVE, f"too few samples to tell {most:.3%} from {worst:.3%}", False
+
+
+def _route(counts: RouteCounts, fields: tuple[FieldVerdict, ...], standard: Standard) -> tuple[Says, str]:
+    says, why = _of_route(counts, tuple(one.says for one in fields), standard)
+    named = [one.counts.field for one in fields if one.says is says]
+    return says, f"{why}: {', '.join(named[:5])}" if named and says is not Says.PASS else why
+
+
+def _of_route(counts: RouteCounts, fields: Iterable[Says], standard: Standard) -> tuple[Says, str]:
+    found = set(fields)
+    if not counts.compared:
+        return Says.INCONCLUSIVE, "nothing was compared"
+    if Says.FAIL in found:
+        return Says.FAIL, "fields differ for certain"
+    # What came to nothing may have agreed or not: it counts for nobody, so each bound takes it as it is worse.
+    low, high = (
+        wilson(counts.differed, counts.compared, Z_ENOUGH)[0],
+        wilson(counts.differed, counts.settled, Z_ENOUGH)[1],
+    )
+    chance = by_chance(wilson(counts.noisy, counts.asked_twice, Z_NOISE)[1], MAX_ROUNDS)
+    if low > max(chance, 1 - standard.min_rate):
+        return Says.FAIL, f"at least {low:.2%} of the answers differ; noise explains {chance:.2%}"
+    if Says.INCONCLUSIVE in found:
+        return Says.INCONCLUSIVE, "fields cannot be judged"
+    if counts.settled < standard.min_samples:
+        return Says.INCONCLUSIVE, "too few samples"
+    if high > 1 - standard.min_rate:
+        return Says.INCONCLUSIVE, f"up to {high:.2%} of the answers may differ"
+    return Says.PASS, f"at most {high:.3%} of the answers differ"
+
+
+MOST_FACTOR = 1_000.0
+"""What would take more than so many times the samples there are is not worth waiting for."""
+
+
+def _more(compared: float, settled: Callable[[float], bool]) -> int | None:
+    """Return how many comparisons are missing if the share of everything stays what it is."""
+    low, high = 1.0, 2.0
+    while not settled(high):
+        low, high = high, high * 2
+        if high > MOST_FACTOR:
+            return None
+    while (high - low) * compared > 1:
+        middle = (low + high) / 2
+        low, high = (low, middle) if settled(middle) else (middle, high)
+    return max(1, ceil(compared * (high - 1)))
+
+
+def _needed(rate: float) -> int:
+    """Return how many comparisons without a difference it takes to be sure of a rate."""
+    worst = 1 - rate
+    return ceil(Z_ENOUGH**2 * (1 - worst) / worst) if worst > 0 else 1
