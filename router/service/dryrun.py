@@ -148,9 +148,16 @@ def before_view(request: HttpRequest, view: Any) -> HttpResponse | None:
     return None
 
 
+def on_exception() -> HttpResponse | None:
+    """Answer for a view that has ended a dry-run by an exception, which is no crash to be reported."""
+    rehearsal = _current.get()
+    stopped = None if rehearsal is None else rehearsal.stopped
+    return None if stopped is None else refusal(getattr(stopped, "code", "stopped"), str(stopped))
+
+
 def refusal(code: str, detail: str) -> HttpResponse:
     """Return the answer that nothing was rehearsed, and why."""
-    return JsonResponse({"code": code, "detail": detail}, status=501, headers={DRY_RUN_HEADER: REFUSED})
+    return JsonResponse({"code": code, "detail": detail}, status=422, headers={DRY_RUN_HEADER: REFUSED})
 
 
 def rehearse(request: HttpRequest, get_response: GetResponse) -> HttpResponse:

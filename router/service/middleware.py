@@ -51,6 +51,10 @@ class ServiceIdentityMiddleware:
         """Refuse a dry-run whose view does not support it."""
         return dryrun.before_view(request, view)
 
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        """Let what has ended a dry-run not be reported as a crash."""
+        return dryrun.on_exception()
+
 
 class NotOwnerMiddleware:
     """Tell the router that a fence has refused the request's work, so that it may ask the owner.

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from django.http import HttpResponse, HttpResponseBase, RawPostDataException
@@ -78,7 +79,11 @@ class Write:
             not_compared(decision, cause)
             return
         asked = Asked.of(exchange.request, exchange.request.method or "POST", exchange.identity, body=self._body)
-        pool.submit(_job(decision, asked, answer_of(response)))
+        given = answer_of(response)
+        rehearsal = _Rehearsal(decision, asked, given.status)
+        later = partial(_submit, _job(decision, asked, given, rehearsal), rehearsal)
+        # By the server, once the client has its answer: it waits for nothing, and has not had the time to do more.
+        response._resource_closers.append(later)  # type: ignore[attr-defined]
 
 
 def _not_comparable(response: HttpResponseBase, exchange: Exchange) -> str:
@@ -91,9 +96,23 @@ def _not_comparable(response: HttpResponseBase, exchange: Exchange) -> str:
     return "" if isinstance(response, HttpResponse) else "streamed"
 
 
-def _job(decision: Decision, asked: Asked, given: Answer) -> Job:
+def _submit(job: Job, rehearsal: "_Rehearsal") -> None:
+    """Queue the comparison, with the document as legacy has just written it."""
+    closed = pool.closed(job.service, job.store, job.answered_by)
+    if closed:
+        pool.drop(job, closed)
+        return
+    try:
+        rehearsal.look(job.given)
+    except Exception:
+        logger.exception("What %s %s has written could not be read", job.method, job.path.partition("?")[0])
+        pool.drop(job, "comparator")
+        return
+    pool.submit(job)
+
+
+def _job(decision: Decision, asked: Asked, given: Answer, rehearsal: "_Rehearsal") -> Job:
     route = decision.grounds.facts.route
-    rehearsal = _Rehearsal(decision, asked, given.status)
     return Job(
         service=decision.service,
         store=decision.shadow_store,
@@ -118,7 +137,17 @@ class _Rehearsal:
         self._place = decision.service, decision.shadow_store, decision.route
         self._asked = asked
         self._given = given
+        self._document: Any = None
+        """What legacy has written."""
         self._has_document = False
+
+    def look(self, given: Answer) -> None:
+        """Read what legacy has written, if the route says how."""
+        written = self._route.written
+        if written is None or given.status >= 400:
+            return
+        answer = json.loads(given.body)
+        self._document = written(answer) if isinstance(answer, dict) else None
 
     def ask(self) -> Answer:
         """Return what the service would answer, with what it would have written."""
@@ -127,16 +156,12 @@ class _Rehearsal:
             raise NotCompared("dry_run_unsupported")
         envelope = asking.rehearse(service, store, self._asked, given=self._given)
         answer, document = _opened(envelope)
-        self._has_document = document is not None and self._route.written is not None
+        self._has_document = document is not None and self._document is not None
         return _with(answer, document) if self._has_document else answer
 
     def completed(self, given: Answer) -> Answer:
         """Add the document that legacy has written, where the service has said what it would have."""
-        written = self._route.written
-        if not self._has_document or written is None:
-            return given
-        answer = json.loads(given.body) if given.status < 400 else None
-        return _with(given, written(answer)) if isinstance(answer, dict) else given
+        return _with(given, self._document) if self._has_document else given
 
 
 def _opened(envelope: Answer) -> tuple[Answer, Any]:

@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,14 +13,14 @@ from rest_framework.authtoken.models import Token
 
 from legacy_shop.orders.models import Order
 from migrations_plan.sync.events.models import OutboxEvent
-from router import breaker, metrics
+from router import breaker, metrics, registry
 from router.identity import HEADER
 from router.identity.tokens import issue
 from router.models import ShadowMismatch, TrafficCount
 from router.service.dryrun import audience
 from router.service.headers import DRY_RUN_HEADER, GIVEN_HEADER
 from router.shadow import pool, rehearsing
-from router.testing import override_envelope
+from router.testing import override_envelope, override_routes
 from tests.extracted import shop
 from tests.extracted.conftest import SECRET, InternalListener, Service
 from tests.extracted.test_orders_writes import wish
@@ -67,7 +68,7 @@ def test_an_order_of_the_cart_cannot_be_repeated(service: Service) -> None:
     shop.fill_cart(customer, (product, 1))
     before = everything()
     answer = rehearse(service, customer, {"cart": True, "address": shop.HOME})
-    assert (answer.status_code, answer.json()["code"]) == (501, "not_repeatable")
+    assert (answer.status_code, answer.json()["code"]) == (422, "not_repeatable")
     assert everything() == before
 
 
@@ -77,7 +78,7 @@ def test_calling_an_order_off_is_not_rehearsed(service: Service) -> None:
     order = shop.make_order(customer, (product, 1))
     before = everything()
     answer = rehearse(service, customer, None, target=f"/api/orders/{order.pk}/cancel/")
-    assert (answer.status_code, answer.json()["code"]) == (501, "unsupported")
+    assert (answer.status_code, answer.json()["code"]) == (422, "unsupported")
     assert everything() == before
 
 
@@ -90,7 +91,8 @@ class TestBesideTheMonolith:
         settings.STRANGLER = {**settings.STRANGLER}
         for module in (metrics, breaker, pool, rehearsing):
             module.reset()
-        with override_envelope("orders", shadow=100):
+        everybody = [replace(route, shadow_percent=100) for route in registry.routes()]
+        with override_envelope("orders", shadow=100), override_routes(*everybody):
             yield
         for module in (metrics, breaker, pool, rehearsing):
             module.reset()

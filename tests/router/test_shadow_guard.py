@@ -11,6 +11,7 @@ from django.test import override_settings
 
 from router import breaker, metrics
 from router.shadow import guard, pool
+from router.shadow.compare import Answer
 from router.shadow.memory import Memory
 from router.shadow.pool import ShadowPool
 from tests.router.test_shadow_memory import memory, write
@@ -75,7 +76,7 @@ def test_nothing_is_compared_that_a_slow_side_answers(shadows: ShadowPool, caplo
 def test_what_is_queued_when_the_side_slows_down_is_dropped(shadows: ShadowPool) -> None:
     go, started = threading.Event(), threading.Semaphore(0)
 
-    def ask() -> object:
+    def ask() -> Answer:
         started.release()
         go.wait(5)
         return answer()
@@ -117,7 +118,7 @@ def test_a_stopped_pool_leaves_no_thread_and_counts_what_it_leaves_undone() -> N
     shadows = ShadowPool(replace(SETTINGS, workers=1))
     go, started = threading.Event(), threading.Event()
 
-    def ask() -> object:
+    def ask() -> Answer:
         started.set()
         go.wait(5)
         return answer()
@@ -147,3 +148,21 @@ def test_too_much_of_a_request_or_of_all_together_is_dropped(shadows: ShadowPool
     small = ShadowPool(replace(SETTINGS, queue_bytes=10))
     assert not small.submit(job())
     assert counted() == {("dropped", "request_too_large"): 1, ("dropped", "queue_bytes"): 1}
+
+
+def test_whatever_is_submitted_memory_is_bounded_and_given_back() -> None:
+    """A service that hangs, answers of 100 kB, and another 3,000 comparisons."""
+    shadows = ShadowPool(replace(SETTINGS, queue=10_000, queue_bytes=1_000_000, max_bytes=200_000))
+    go = threading.Event()
+
+    def ask() -> Answer:
+        go.wait(10)
+        return answer()
+
+    accepted = [shadows.submit(job(given=answer("1" * 100_000), ask_copy=ask)) for _ in range(3_000)]
+    assert sum(accepted) == 9
+    assert 900_000 < shadows.budget.held <= 1_000_000
+    go.set()
+    assert shadows.stop(10)
+    assert shadows.budget.held == 0
+    assert counted()["dropped", "queue_bytes"] == 2_991

@@ -25,7 +25,7 @@ def test_it_says_so_and_does_nothing(own: Service, customer: User, product: Prod
     headers: dict[str, Any] = {DRY_RUN_HEADER: said}
     headers[HEADER] = issue(shop.identity(customer), audience=audience("orders"), secret=SECRET)
     answer = own.call(method, "/api/orders/", body=wish(product, 2, card="tok_visa"), headers=headers)
-    assert (answer.status_code, answer.headers[DRY_RUN_HEADER]) == (501, "refused")
+    assert (answer.status_code, answer.headers[DRY_RUN_HEADER]) == (422, "refused")
     assert answer.json()["code"] == "unsupported"
     assert shop.on_hand(product) == 10
     assert not kept.Order.objects.exists()
