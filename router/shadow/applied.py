@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import os
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
@@ -99,3 +100,12 @@ def forget() -> None:
 
 
 _recorded = _Cache()
+
+
+def _after_fork() -> None:
+    """Forget the parent's cache with its lock, which may be held."""
+    global _recorded
+    _recorded = _Cache()
+
+
+os.register_at_fork(after_in_child=_after_fork)
