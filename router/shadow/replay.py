@@ -48,15 +48,11 @@ def replay(example: ShadowMismatch, *, user: str | None = None) -> Verdict:
     client = _client(example.subject if user is None else user)
     identity = identity_of(client, "session") if client.is_authenticated else ANONYMOUS
 
-    def ask_first() -> Answer:
-        return (
-            _ask_legacy(example, client)
-            if example.answered_by == LEGACY
-            else _ask(example, example.answered_by, identity)
-        )
+    def ask(side: str) -> Answer:
+        return _ask_legacy(example, client) if side == LEGACY else _ask(example, side, identity)
 
     try:
-        given = ask_first()
+        given = ask(example.answered_by)
     except CannotReplay:
         raise
     except Exception as error:
@@ -68,8 +64,8 @@ def replay(example: ShadowMismatch, *, user: str | None = None) -> Verdict:
         method=example.method,
         path=example.path,
         given=given,
-        ask_copy=lambda: _ask(example, example.store, identity),
-        ask_again=ask_first,
+        ask_copy=lambda: ask(example.store),
+        ask_again=lambda: ask(example.answered_by),
         answered_by=example.answered_by,
         rules=rules_now(example.service, example.route),
         ask_twice=True,

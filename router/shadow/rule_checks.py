@@ -4,18 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.apps.config import AppConfig
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error
 
 from router import registry
 from router.comparing.rules import NO_RULES, Rules
 from router.conf import SETTING, conf
 from router.exceptions import ConfigurationError
-
-
-def register_all() -> None:
-    """Register the checks."""
-    register(check_noise)
-    register(check_rules)
 
 
 def check_noise(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
