@@ -13,12 +13,10 @@ class RouterConfig(AppConfig):
         """Import every app's strangler.py and register the system checks."""
         from router import checks, fences, metrics, poller, registry  # the models these need exist only now
         from router.seam import checks as seam_checks
-        from router.shadow import checks as shadow_checks
         from router.shadow import pool
 
         checks.register_all()
         seam_checks.register_all()
-        shadow_checks.register_all()
         poller.install()
         fences.install()
         metrics.install()

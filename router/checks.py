@@ -18,6 +18,7 @@ from router.conf import SETTING, ServiceSettings, StranglerSettings, conf, unkno
 from router.exceptions import ConfigurationError
 from router.project_checks import check_atomic_writes, check_databases, check_project
 from router.routes import FromPath, Route
+from router.shadow.rule_checks import check_noise, check_rules
 from router.snapshot import OwnershipSource, SnapshotSource
 
 SECRET_LENGTH = 32
@@ -30,7 +31,7 @@ Check = Callable[..., list[CheckMessage]]
 def register_all() -> None:
     """Register every check of the router."""
     of_settings: tuple[Check, ...] = (check_settings, check_hold, check_services, check_source, check_routes)
-    for check in (*of_settings, check_project, check_databases, check_atomic_writes):
+    for check in (*of_settings, check_project, check_databases, check_atomic_writes, check_noise, check_rules):
         checks.register(check)
     checks.register(check_secrets, Tags.security, deploy=True)
 

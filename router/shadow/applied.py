@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import os
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 FRESH_SECONDS = 2.0
 """How long recorded rules are believed; then the next comparison has them read again, off the request path."""
+READS = frozenset({"GET", "HEAD", "SEAM"})
+"""Methods that are asked twice; a write is never made a second time."""
 EVERY_ROUTE = ""
 """The route of a recorded rule that holds for all of its service's."""
 
@@ -30,7 +33,7 @@ Recorded = Mapping[tuple[str, str], tuple[str, ...]]
 def prepared(job: Job, settings: ShadowSettings) -> Job:
     """Return a comparison with the rules of now, and with the decision whether noise is measured."""
     declared = job.rules if job.rules is not NO_RULES else declared_for(job.service, job.route)
-    twice = job.rounds == 0 and sampler.picks(job, settings.noise_share)
+    twice = job.rounds == 0 and job.method in READS and sampler.picks(job, settings.noise_share)
     return replace(job, rules=with_recorded(declared, job.service, job.route), ask_twice=twice)
 
 
@@ -99,3 +102,12 @@ def forget() -> None:
 
 
 _recorded = _Cache()
+
+
+def _after_fork() -> None:
+    """Forget the parent's cache with its lock, which may be held."""
+    global _recorded
+    _recorded = _Cache()
+
+
+os.register_at_fork(after_in_child=_after_fork)

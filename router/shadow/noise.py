@@ -19,8 +19,7 @@ class Sampler:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._seen: Counter[tuple[str, str, str]] = Counter()
+        self.reset()
 
     def picks(self, job: Job, share: float) -> bool:
         """Return whether this comparison is one of those."""
@@ -33,9 +32,9 @@ class Sampler:
         )
 
     def reset(self) -> None:
-        """Forget what came before."""
-        with self._lock:
-            self._seen.clear()
+        """Forget what came before, with the lock, which a thread of a forked child's parent may have held."""
+        self._lock = threading.Lock()
+        self._seen: Counter[tuple[str, str, str]] = Counter()
 
 
 def drawn(text: str) -> float:

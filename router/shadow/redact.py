@@ -12,6 +12,8 @@ from router.shadow.difference import Difference
 REDACTED = "[redacted]"
 MAX_VALUE = 200
 MAX_PATH = 500
+MAX_SEARCHED = 2_000
+"""Characters of a text in which secrets are looked for; what is shown ends long before."""
 SENSITIVE = (
     "authorization",
     "card",
@@ -65,12 +67,14 @@ def redact_value(value: Any, extra: Sequence[str] = ()) -> Any:
         return value
     if isinstance(value, bytes):
         return f"{len(value)} bytes, sha256 {hashlib.sha256(value).hexdigest()[:16]}"
-    text = redact_text(value if isinstance(value, str) else str(_without_secrets(value, extra)), extra)
-    return text if len(text) <= MAX_VALUE else f"{text[:MAX_VALUE]}… ({len(text)} characters)"
+    whole = value if isinstance(value, str) else str(_without_secrets(value, extra))
+    text = redact_text(whole, extra)
+    return text if len(text) <= MAX_VALUE else f"{text[:MAX_VALUE]}… ({len(whole)} characters)"
 
 
 def redact_text(text: str, extra: Sequence[str] = ()) -> str:
     """Return a text without what looks like a secret, whatever it stands under."""
+    text = text[:MAX_SEARCHED]
     for low, high in sorted(cards.spans(text), reverse=True):
         text = f"{text[:low]}{REDACTED}{text[high:]}"
     for pattern in (SIGNED_TOKEN, CREDENTIALS, EMAIL):

@@ -150,7 +150,13 @@ def missing(counts: RouteCounts, standard: Standard = STANDARD) -> int | None:
     """Return how many more comparisons like those made would settle a route; None where they would not."""
     if not counts.compared:
         return max(standard.min_samples, _needed(standard.min_rate))
-    return _more(counts.compared, lambda factor: _settled(counts.times(factor), standard))
+    usual = _with_noise(counts)
+    return _more(counts.compared, lambda factor: _settled(usual.times(factor), standard))
+
+
+def _with_noise(counts: RouteCounts) -> RouteCounts:
+    """Return counts to reckon further with: where nobody was asked twice yet, that will come."""
+    return counts if counts.asked_twice else replace(counts, asked_twice=counts.compared * USUAL_SHARE)
 
 
 def _settled(counts: RouteCounts, standard: Standard) -> bool:
@@ -162,7 +168,8 @@ def _field(one: FieldCounts, counts: RouteCounts, standard: Standard) -> FieldVe
     says, why, too_noisy = _judged(one, counts, standard)
     needed = None
     if says is Says.INCONCLUSIVE and not too_noisy and counts.compared:
-        needed = _more(counts.compared, lambda factor: _settles(one, counts, standard, factor))
+        usual = _with_noise(counts)
+        needed = _more(counts.compared, lambda factor: _settles(one, usual, standard, factor))
         # No number of samples will do, and it is noise that stands in the way.
         too_noisy = needed is None and wilson(one.noise, counts.asked_twice, Z_ENOUGH)[0] > 1 - standard.min_rate
     return FieldVerdict(
@@ -240,6 +247,8 @@ def _of_route(counts: RouteCounts, fields: Iterable[Says], standard: Standard) -
     return Says.PASS, f"at most {high:.3%} of the answers differ"
 
 
+USUAL_SHARE = 0.05
+"""The share of comparisons in which a side is asked twice, unless settings say otherwise."""
 MOST_FACTOR = 1_000.0
 """What would take more than so many times the samples there are is not worth waiting for."""
 

@@ -13,7 +13,7 @@ from router.models import ShadowFieldCount, ShadowMismatch
 from router.shadow import store, tally
 from router.shadow.cards import spans
 from router.shadow.compare import Answer
-from router.shadow.redact import redact_text
+from router.shadow.redact import redact_text, redact_value
 from router.shadow.runner import Job, Verdict, run
 from router.shadow.telling import example_as_text, examples_as_text
 
@@ -135,6 +135,13 @@ def test_cards_are_found_by_their_checksum(text: str, card: bool) -> None:
 )
 def test_what_is_assigned_to_a_secret_name(text: str, left: str) -> None:
     assert redact_text(text).startswith(left[:-1])
+
+
+@pytest.mark.any_database
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize("text", ["a" * 250_000, "4" * 250_000, "a=" * 100_000, "@" * 250_000, "4 " * 100_000])
+def test_long_values_take_no_time(text: str) -> None:
+    assert len(redact_value(text)) < 250
 
 
 @pytest.mark.django_db

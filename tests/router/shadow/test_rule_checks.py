@@ -7,7 +7,7 @@ from django.core import checks as django_checks
 
 from router.comparing import Rules
 from router.routes import Route, Visitor
-from router.shadow import checks
+from router.shadow import rule_checks
 from router.testing import override_routes
 
 pytestmark = pytest.mark.any_database
@@ -29,7 +29,7 @@ def route(**values: Any) -> Route:
 )
 def test_rules(values: dict[str, Any], errors: list[str]) -> None:
     with override_routes(route(**values)):
-        found = checks.check_rules(None)
+        found = rule_checks.check_rules(None)
     assert [error.id for error in found] == errors
     assert all(error.hint and __file__ in error.msg for error in found)
 
@@ -37,7 +37,7 @@ def test_rules(values: dict[str, Any], errors: list[str]) -> None:
 @pytest.mark.parametrize(("share", "errors"), [(0.05, []), (1, []), (5, ["strangler.E030"])])
 def test_noise_share(settings: Any, share: float, errors: list[str]) -> None:
     settings.STRANGLER = {"SHADOW": {"NOISE_SHARE": share}}
-    assert [error.id for error in checks.check_noise(None)] == errors
+    assert [error.id for error in rule_checks.check_noise(None)] == errors
 
 
 def test_both_are_registered() -> None:
