@@ -91,7 +91,7 @@ plan_registry.register(
             separate(
                 aggregate="orders",
                 gates=SeparateGates(
-                    max_lag_seconds=4.0,
+                    max_lag_seconds=8.0,
                     lag_samples=30,
                     min_compared=50,
                     shadow=ShadowMatchRate(min_samples=150, min_rate=0.98),
