@@ -65,17 +65,24 @@ class _Cache:
         self._lock = threading.Lock()
         self._known: Recorded = {}
         self._read_at: float | None = None
+        self._unreadable = False
 
     def now(self) -> Recorded:
         """Return the rules, read anew if they are old; if they cannot be read the last ones hold on."""
         with self._lock:
             if self._read_at is None or monotonic() - self._read_at > FRESH_SECONDS:
-                try:
-                    self._known = read()
-                except Exception:
-                    logger.warning("The recorded comparison rules cannot be read; the last ones hold.", exc_info=True)
+                self._refresh()
                 self._read_at = monotonic()
             return self._known
+
+    def _refresh(self) -> None:
+        try:
+            self._known = read()
+            self._unreadable = False
+        except Exception:
+            if not self._unreadable:  # told once, not every two seconds of an outage
+                logger.warning("The recorded comparison rules cannot be read; the last ones hold.", exc_info=True)
+            self._unreadable = True
 
     def forget(self) -> None:
         """Have the next comparison read them."""

@@ -135,9 +135,9 @@ def run(
             return comparison.rehearsed()
         return comparison.after_a_moment() if job.follows else comparison.at_once()
     except (NotCompared, BreakerOpen) as why:
-        return comparison.verdict(Outcome.DROPPED, cause=why.cause)
+        return comparison._verdict(Outcome.DROPPED, cause=why.cause)
     except Exception as error:
-        return comparison.verdict(Outcome.ERROR, cause=str(getattr(error, "cause", type(error).__name__)))
+        return comparison._verdict(Outcome.ERROR, cause=str(getattr(error, "cause", type(error).__name__)))
 
 
 class _Comparison:
@@ -158,18 +158,18 @@ class _Comparison:
         """Compare sides with the same data, each of which has to say the same twice before a difference counts."""
         given, copy = self._first()
         if not self._differ(given, copy):
-            return self.verdict(Outcome.MATCH)
+            return self._verdict(Outcome.MATCH)
         while self.rounds < MAX_ROUNDS:
             self.rounds += 1
             before, again, after = self._copy(), self._again(), self._copy()
             differences = self._differ(again, after)
             if not differences:
-                return self.verdict(Outcome.CHANGED)
+                return self._verdict(Outcome.CHANGED)
             stayed = steady.stayed(differences, (*self._differ(given, again), *self._differ(before, after)))
             if stayed:
-                return self.verdict(Outcome.MISMATCH, stayed)
+                return self._verdict(Outcome.MISMATCH, stayed)
             given = again  # what differs moves under our eyes
-        return self.verdict(Outcome.CHANGED)
+        return self._verdict(Outcome.CHANGED)
 
     def rehearsed(self) -> Verdict:
         """Compare a write with its dry-run, which is done once more where it comes out otherwise.
@@ -182,11 +182,10 @@ class _Comparison:
         differences = self._differ(given, copy)
         self.raw = fields_of(differences)
         if not differences:
-            return self.verdict(Outcome.MATCH)
+            return self._verdict(Outcome.MATCH)
         self.rounds = 1
-        if self._differ(copy, self._copy()):
-            return self.verdict(Outcome.CHANGED)
-        return self.verdict(Outcome.MISMATCH, differences)
+        stayed = steady.stayed(differences, self._differ(copy, self._copy()))
+        return self._verdict(Outcome.MISMATCH, stayed) if stayed else self._verdict(Outcome.CHANGED)
 
     def after_a_moment(self) -> Verdict | Later:
         """Compare stores of which one follows the other.
@@ -200,19 +199,19 @@ class _Comparison:
             return Later(job=self.job)
         given, copy = self._first()
         if not self._differ(given, copy):
-            return self.verdict(Outcome.CHANGED if self.rounds else Outcome.MATCH)
+            return self._verdict(Outcome.CHANGED if self.rounds else Outcome.MATCH)
         if self.rounds == 0:
             return self._later(given, self.job.given_at)
         again, after = self._again(), self._copy()
         differences = self._differ(again, after)
         if not differences:
-            return self.verdict(Outcome.CHANGED)
+            return self._verdict(Outcome.CHANGED)
         stayed = steady.stayed(differences, (*self._differ(given, again), *self._differ(copy, after)))
         if stayed:
-            return self.verdict(Outcome.MISMATCH, stayed)
-        return self.verdict(Outcome.CHANGED) if self.rounds >= MAX_ROUNDS else self._later(again, monotonic())
+            return self._verdict(Outcome.MISMATCH, stayed)
+        return self._verdict(Outcome.CHANGED) if self.rounds >= MAX_ROUNDS else self._later(again, monotonic())
 
-    def verdict(self, outcome: Outcome, differences: tuple[Difference, ...] = (), cause: str = "") -> Verdict:
+    def _verdict(self, outcome: Outcome, differences: tuple[Difference, ...] = (), cause: str = "") -> Verdict:
         """Return what has been found so far as a verdict."""
         return Verdict(
             outcome=outcome,

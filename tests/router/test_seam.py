@@ -9,6 +9,7 @@ import pytest
 from django.db import transaction
 
 from router import breaker, metrics, seam
+from router.comparing import Rules, within
 from router.identity import HEADER as IDENTITY_HEADER
 from router.identity import Identity
 from router.identity.tokens import verify
@@ -212,6 +213,19 @@ class TestComparison:
         self.wait_for("mismatch")
         wait_until(lambda: ShadowMismatch.objects.exists(), what="the example is stored")
         assert ShadowMismatch.objects.get().fields == ["order"]
+
+    def test_rules_hold_for_results_as_for_answers(self, compared: Recorder) -> None:
+        @seam.read("orders.peek", compare=Rules(tolerances={"total": within("0.01")}, ignore=["by"]))
+        def peek(order: int) -> dict[str, Any]:
+            return {"by": "legacy", "total": "1.00"}
+
+        @peek.remote
+        def _ask(service: seam.Client, order: int) -> dict[str, Any]:
+            return service.get(f"/api/orders/{order}/").json()
+
+        compared.answer = lambda request: (200, JSON, b'{"by": "service", "total": "1.01"}')
+        assert peek(1)["total"] == "1.00"
+        self.wait_for("match")
 
     def test_refusals_are_compared_too(self, detail: Any, compared: Recorder) -> None:
         compared.answer = lambda request: (404, JSON, b'{"code": "no", "detail": "no such order"}')

@@ -62,7 +62,7 @@ CASES = {
         world=both(service=(wrong_total(1000),)), requests=1000, says=INCONCLUSIVE, diffy=("total",), unequal=True
     ),
     "70 % of the fields are noise": Case(
-        world=both(noisy("l"), service=(noisy("s"),)), requests=300, says=INCONCLUSIVE, proposals=NOISE, unequal=True
+        world=both(noisy("l"), service=(noisy("s"),)), requests=200, says=INCONCLUSIVE, proposals=NOISE, unequal=True
     ),
     "70 % noise, left out by rules": Case(
         world=both(noisy("l"), service=(noisy("s"),)),

@@ -115,6 +115,20 @@ def test_rules_of_another_process_are_read_before_long(monkeypatch: pytest.Monke
     assert applied.rules_now("orders", "list").ignores(("eta",))
 
 
+def test_rules_that_cannot_be_read_hold_on_and_are_complained_of_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(applied, "monotonic", lambda: now[0])
+    exclusions.ignore("orders", "eta", reason="r", by="x")
+    assert applied.rules_now("orders", "list").ignores(("eta",))
+    monkeypatch.setattr(applied, "read", lambda: (_ for _ in ()).throw(OSError("database gone")))
+    for _ in range(3):
+        now[0] += applied.FRESH_SECONDS + 0.1
+        assert applied.rules_now("orders", "list").ignores(("eta",))
+    assert [record.levelname for record in caplog.records if record.name == applied.__name__] == ["WARNING"]
+
+
 def test_rules_declared_beside_the_route_are_used() -> None:
     declared = Rules(ignore=["etag"])
     with override_routes(Route(service="orders", name="list", pattern="/o/", key=Visitor(), compare=declared)):
