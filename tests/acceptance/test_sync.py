@@ -163,8 +163,10 @@ def test_commands_from_different_to_equal(by_hand: Pair, capsys: pytest.CaptureF
     assert (standing["captured"], standing["directions"][0]["marked"]) == (True, 0)
     found = by_hand.json_of(started["verify", "orders", "--json"])
     assert [one["key"] for one in found["findings"]] == [str(order)]
-    assert "Known: orders, orders.keys." in started["waiting", "odrers"].output()
-    assert sync(capsys, "repair", "orders") == "1 orders and orders.keys are marked to be sent again.\n"
+    assert "Known: orders, orders.keys, orders.numbers." in started["waiting", "odrers"].output()
+    assert (
+        sync(capsys, "repair", "orders") == "1 orders and orders.keys and orders.numbers are marked to be sent again.\n"
+    )
     sync(capsys, "run", "orders", "--once")
     assert ", 0 differ, 0 could not be told" in sync(capsys, "verify", "orders")
     by_hand.settled()

@@ -1,6 +1,7 @@
 """Placing an order is rehearsed by the running service: the answer and the document, and nothing written or charged."""
 
 import base64
+import copy
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -82,13 +83,19 @@ def test_calling_an_order_off_is_not_rehearsed(service: Service) -> None:
     assert everything() == before
 
 
+def point_to(settings: Any, url: str) -> None:
+    """Let the monolith find the service here."""
+    strangler = copy.deepcopy(settings.STRANGLER)
+    strangler["SERVICES"]["orders"]["UPSTREAMS"] = {"shared": url}
+    settings.STRANGLER = strangler
+
+
 class TestBesideTheMonolith:
     """A customer orders; legacy answers, and the service is asked what it would have done."""
 
     @pytest.fixture(autouse=True)
     def shadowed(self, service: Service, settings: Any) -> Iterator[None]:
-        settings.STRANGLER["SERVICES"]["orders"]["UPSTREAMS"] = {"shared": service.url}
-        settings.STRANGLER = {**settings.STRANGLER}
+        point_to(settings, service.url)
         for module in (metrics, breaker, pool, rehearsing):
             module.reset()
         everybody = [replace(route, shadow_percent=100) for route in registry.routes()]
@@ -173,8 +180,7 @@ class TestBesideTheMonolith:
         from tests.router.upstreams import recording_upstream
 
         with recording_upstream() as other:
-            settings.STRANGLER["SERVICES"]["orders"]["UPSTREAMS"] = {"shared": other.url}
-            settings.STRANGLER = {**settings.STRANGLER}
+            point_to(settings, other.url)
             assert self.place(wish((shop.make_product(), 1))).status_code == 201
             assert self.compared() == {("dropped", "shared", "dry_run_unsupported"): 1}
             assert [request.method for request in other.received] == ["OPTIONS"]

@@ -104,6 +104,7 @@ class TestStatus:
     def test_for_machines(self, run: Run, joined: Direction) -> None:
         order()
         run("backfill", "orders")
+        run("run", "orders", "--once")
         order()
         run("run", "orders", "--once")
         held = Held(key=str(order().pk), gen=1, seconds=60.0, reason="not now")

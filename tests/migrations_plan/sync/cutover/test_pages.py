@@ -109,7 +109,7 @@ class TestPhase:
         text = run("phase", "status", "orders")
         assert "What separate.bake has to show, as measured now:" in text
         assert "dwell-time" in text
-        assert "shadow-match-rate-shared" in text
+        assert "shadow-match-rate-legacy" in text
 
     def test_the_admin_shows_the_same(self, sides: Any) -> None:
         browser = Client()

@@ -44,9 +44,8 @@ def service(transactional_db: None) -> Iterator[RemoteSide]:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     env = {"ORDERS_STORE": "own", "ORDERS_OWN_DATABASE_URL": database_url(ALIAS), "SYNC_SECRET_ORDERS": SECRET}
-    install = [sys.executable, "-m", "extracted.orders", "sync", "install", "orders.keys"]
     subprocess.run(
-        install,
+        [sys.executable, "-m", "extracted.orders", "sync", "install", "orders"],
         cwd=ROOT,
         env={**os.environ, "DJANGO_SETTINGS_MODULE": "extracted.orders.settings", **env},
         check=True,
