@@ -24,7 +24,7 @@ import requests
 from tests.oscar.backoffice import PASSWORD
 from tests.processes import ROOT, UNTRACED, RunningProcess, free_port, gunicorn, start_process, wait_until
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.any_database]
 
 TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')
 READERS = 10

@@ -17,7 +17,11 @@ from tests.migrations_plan.sync.cutover.hands import Away, killed_at, owned
 from tests.migrations_plan.test_admin import words
 from tests.own.rows import OwnOrder
 
-pytestmark = [pytest.mark.django_db(databases=["default", "own"]), pytest.mark.usefixtures("numbers")]
+pytestmark = [
+    pytest.mark.django_db(databases=["default", "own"]),
+    pytest.mark.usefixtures("numbers"),
+    pytest.mark.any_database,
+]
 Run = Callable[..., str]
 CONTROL = "/admin/migrations_plan/servicestate/orders/"
 
