@@ -47,7 +47,7 @@ def remember(exchange: Exchange, response: HttpResponseBase) -> None:
     fresh = versions.read(exchange.wrote)
     if not fresh:
         return
-    known = {**told(exchange.request), **fresh}
+    known = {one: gen for one, gen in told(exchange.request).items() if one not in fresh} | {**fresh}
     latest = dict(list(known.items())[-versions.MOST :])
     token = signing.dumps([[*one, gen] for one, gen in latest.items()], salt=SALT, compress=True)
     response.headers[WROTE_HEADER] = token

@@ -100,6 +100,15 @@ class TestTheToken:
             wrote(client)
         assert len(client.cookies[own_writes.COOKIE].value) < 600
 
+    def test_what_was_written_last_is_not_what_is_forgotten(self, own: Recorder) -> None:
+        client = Client()
+        for number in (*range(16), 0, 16):
+            own.answer = lambda request, number=number: (201, {WROTE_HEADER: f"orders:{number}:1"}, b"")  # type: ignore[misc]
+            wrote(client)
+        request = RequestFactory().get("/")
+        request.COOKIES[own_writes.COOKIE] = client.cookies[own_writes.COOKIE].value
+        assert {key for _, key in own_writes.told(request)} == {"0", *map(str, range(2, 17))}
+
     def test_reads_and_refused_writes_leave_none(self, own: Recorder) -> None:
         assert WROTE_HEADER not in post()
         own.answer = fail
