@@ -12,8 +12,9 @@ from django.core.exceptions import ValidationError
 from django.db import connections
 
 from router import registry
-from router.decide import Decision, Facts, decide, needs_identity
+from router.decide import Decision, Facts, decide, needs_identity, samples_requests
 from router.exceptions import StranglerError
+from router.holders import BUCKETS
 from router.limits import CHANNEL_OF, Limits, limits
 from router.routes import Asked, Key, Route
 from router.seam.operations import declared
@@ -96,6 +97,10 @@ class Explanation:
     limits: Limits
     shadow_limits: Limits
     decision: Decision
+    shadow_share: int
+    """How many of 100 such requests are copied elsewhere for comparison: all or none where a bucket decides it."""
+    copied: Decision
+    """The decision with a copy where any is made, else the decision."""
 
     def as_json(self) -> dict[str, Any]:
         """Return it for machines."""
@@ -124,8 +129,9 @@ class Explanation:
             "side": self.decision.side,
             "reason": self.decision.reason,
             "detail": self.decision.detail,
-            "shadow": self.decision.shadow,
-            "shadow_store": self.decision.shadow_store or None,
+            "shadow": self.shadow_share == 100,
+            "shadow_share": self.shadow_share,
+            "shadow_store": self.copied.shadow_store or None,
             "identity_needed": self.identity_needed,
         }
 
@@ -158,6 +164,7 @@ def explain(
         superuser=who.superuser,
         authenticated=who.subject is not None,
     )
+    shadow_share, copied = _copies(facts, snapshot)
     return Explanation(
         method=method,
         path=path,
@@ -169,6 +176,8 @@ def explain(
         limits=limits(route.service, CHANNEL_OF[route.kind], snapshot),
         shadow_limits=limits(route.service, "shadow", snapshot),
         decision=decide(facts, snapshot),
+        shadow_share=shadow_share,
+        copied=copied,
     )
 
 
@@ -187,6 +196,7 @@ def explain_operation(label: str, *, snapshot: Snapshot, owner: Visitor) -> Expl
         superuser=owner.superuser,
         authenticated=owner.subject is not None,
     )
+    shadow_share, copied = _copies(facts, snapshot)
     return Explanation(
         method=SEAM,
         path=label,
@@ -198,7 +208,20 @@ def explain_operation(label: str, *, snapshot: Snapshot, owner: Visitor) -> Expl
         limits=limits(route.service, CHANNEL_OF[route.kind], snapshot),
         shadow_limits=limits(route.service, "shadow", snapshot),
         decision=decide(facts, snapshot),
+        shadow_share=shadow_share,
+        copied=copied,
     )
+
+
+def _copies(facts: Facts, snapshot: Snapshot) -> tuple[int, Decision]:
+    """Return how many of 100 such requests are copied, and how one is; chance picks where nobody looks at a bucket."""
+    looked_at = facts.key is not None and needs_identity(facts.route, snapshot)
+    decision = decide(facts, snapshot)
+    if looked_at or not samples_requests(facts.route, snapshot):
+        return (100 if decision.shadow else 0), decision
+    places = [decide(facts._replace(key=None, sample=place), snapshot) for place in range(BUCKETS)]
+    copied = [found for found in places if found.shadow]
+    return len(copied), (copied or [decision])[0]
 
 
 def near(method: str, path: str) -> tuple[Route, ...]:

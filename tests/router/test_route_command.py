@@ -23,6 +23,7 @@ from router.holders import Ownership
 from router.management.commands import route as command
 from router.models import Flag
 from router.routes import Asked, FromBody, FromPath, Lookup, Route, Scatter, Visitor
+from router.shadow import sampling
 from router.snapshot import Envelope, FlagRule, Snapshot
 from router.testing import override_routes
 from tests.router.seams import forgotten_afterwards
@@ -300,7 +301,7 @@ def test_explaining_decides_as_a_request_is_decided(
     ("method", "path"), [("GET", "/api/orders/7/"), ("POST", "/api/orders/7/cancel/"), ("GET", "/api/staff/orders/")]
 )
 def test_the_middleware_decides_as_explained(
-    rf: RequestFactory, reads: int, percent: int | None, method: str, path: str
+    rf: RequestFactory, monkeypatch: pytest.MonkeyPatch, reads: int, percent: int | None, method: str, path: str
 ) -> None:
     rules = Snapshot(
         envelopes={"orders": Envelope(step="a", reads=reads, writes=10, shadow=100)},
@@ -311,11 +312,25 @@ def test_the_middleware_decides_as_explained(
     for user in (customer(4), customer(7, is_staff=True), customer(60), AnonymousUser()):
         request = rf.generic(method, path)
         request.user = user
-        decided = Exchange(request=request, match=match, snapshot=rules).decision
         visitor = Asking() if user.pk is None else Asking.of(str(user.pk))
-        explained = explain(method, path, snapshot=rules, visitor=visitor).decision
+        explained = explain(method, path, snapshot=rules, visitor=visitor)
+        copies = 0
+        for place in range(100):  # each that chance may give a request without a bucket
+            monkeypatch.setattr(sampling, "of_request", lambda *_, place=place: place)
+            decided = Exchange(request=request, match=match, snapshot=rules).decision
+            assert (decided.side, decided.reason) == (explained.decision.side, explained.decision.reason)
+            copies += decided.shadow
 
-        assert (decided.side, decided.reason, decided.shadow) == (explained.side, explained.reason, explained.shadow)
+        assert copies == explained.shadow_share
+
+
+def test_it_says_how_many_of_the_requests_without_a_bucket_are_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    envelope = Envelope(step="separate.shadow", reads=100, writes=100, shadow=30, shadow_store="own")
+    monkeypatch.setattr(command, "load", lambda: Snapshot(envelopes={"orders": envelope}))
+    said = run("GET", "/api/keyless/")
+    assert "  shadow    30 % of such requests, by chance (30 % of reads are shadowed to the store own)\n" in said
+    found = as_json("GET", "/api/keyless/")
+    assert (found["shadow"], found["shadow_share"], found["shadow_store"]) == (False, 30, "own")
 
 
 def test_the_store_that_copies_go_to_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

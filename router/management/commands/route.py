@@ -164,14 +164,15 @@ def _owner(found: Explanation) -> str:
 
 def _shadow(found: Explanation) -> str:
     allowed = found.shadow_limits
-    decision = found.decision
+    decision = found.copied
     store = decision.shadow_store if decision.shadow else allowed.shadow_store
     where = ""
     if LEGACY in {store, decision.shadow_store}:
         where = " back to legacy"
     elif decision.compares_stores or allowed.shadow_store != allowed.store:
         where = f" to the store {store}"
-    return f"{'yes' if found.decision.shadow else 'no'} ({allowed.effective} % of reads are shadowed{where})"
+    answer = {0: "no", 100: "yes"}.get(found.shadow_share, f"{found.shadow_share} % of such requests, by chance")
+    return f"{answer} ({allowed.effective} % of reads are shadowed{where})"
 
 
 def _flag(allowed: Limits) -> str:
