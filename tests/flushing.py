@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from django.core.management.commands import flush
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from migrations_plan.sync.capture.triggers import PREFIX
@@ -25,6 +26,11 @@ def flush_quickly(connection: BaseDatabaseWrapper) -> None:
         return [*_past_fences(connection, tables), *statements, *_without_triggers(connection)]
 
     connection.ops.sql_flush = sql_flush  # type: ignore[method-assign]
+    flush.emit_post_migrate_signal = _nothing_new
+
+
+def _nothing_new(*arguments: Any, **options: Any) -> None:
+    """Do nothing in place of looking, model by model, whether what is kept is still there."""
 
 
 def _past_fences(connection: BaseDatabaseWrapper, tables: Sequence[str]) -> list[str]:

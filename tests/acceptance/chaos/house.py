@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import subprocess
 import sys
 import tempfile
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +23,9 @@ from tests.acceptance.chaos.site import OWN, ChaosSite, ChaosStack
 from tests.acceptance.hints import Cable
 
 COMMAND_SECONDS = 90.0
+MOVER = ("-m", "tests.acceptance.chaos.mover")
+QUEUES = ("{}.tasks", "{}.sync", "events.{}")
+"""Where hints and events of a run wait, by its name."""
 
 
 class CommandFailed(AssertionError):
@@ -46,20 +51,59 @@ class House:
     delivered: Mapping[int, int]
     cable: Cable | None = None
     """The connection to the broker, which can be unplugged."""
+    broker_url: str = ""
+    """Where the broker is without the cable."""
 
-    def start(self, *command: str) -> "subprocess.Popen[bytes]":
-        """Start a command of the run's, its output in the log of its kind; whoever starts it ends it."""
-        name = Path(command[1]).stem if command[0] != "-m" else command[1].rpartition(".")[2]
-        with self.stack.log_path(f"command-{name}").open("ab") as log:
-            return subprocess.Popen(
-                (sys.executable, *command),
+    def forget_messages(self) -> int:
+        """Throw away all messages that wait at the broker; return how many."""
+        with kombu.Connection(self.broker_url) as connection:
+            channel = connection.channel()
+            return sum(channel.queue_purge(queue.format(self.site.queues)) or 0 for queue in QUEUES)
+
+    @cached_property
+    def movers(self) -> "Movers":
+        """Return what makes coordinators."""
+        with self.stack.log_path("command-mover").open("ab") as log:
+            process = subprocess.Popen(
+                (sys.executable, *MOVER),
                 env=self.site.environment(),
                 cwd=Path.cwd(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                bufsize=0,
             )
+        return Movers(process)
+
+
+class Movers:
+    """Coordinators, one after the other, each a process of its own."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        self._process = process
+
+    def begin(self, *arguments: str) -> int:
+        """Start one and return its process id."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{json.dumps(arguments)}\n".encode())
+        return self._read(COMMAND_SECONDS)
+
+    def end(self, seconds: float) -> int:
+        """Wait so long for it to end, and return its exit code."""
+        return self._read(seconds)
+
+    def close(self) -> None:
+        """Make no more."""
+        self._process.kill()
+        self._process.communicate(timeout=COMMAND_SECONDS)
+
+    def _read(self, seconds: float) -> int:
+        assert self._process.stdout is not None
+        readable, _, _ = select.select([self._process.stdout], [], [], seconds)
+        line = self._process.stdout.readline() if readable else b""
+        if not line:
+            raise CommandFailed(f"No coordinator has said anything for {seconds:g} s. Its log: {MOVER[-1]}")
+        return int(line)
 
 
 def ran(site: ChaosSite, *command: str, extra: Mapping[str, str] | None = None, may_fail: bool = False) -> str:
@@ -101,13 +145,16 @@ def house(
         stack.start_all()
         ran(site, "manage.py", "sync", "install", "orders")
         ran(site, "manage.py", "sync", "backfill", "orders")
-        yield House(
+        found = House(
             site=site,
             stack=stack,
             people=tuple(Person(pk=one["id"], token=one["token"], bucket=one["bucket"]) for one in scene["customers"]),
             delivered={int(product): number for product, number in scene["delivered"].items()},
             cable=cable,
+            broker_url=broker_url,
         )
+        opened.callback(found.movers.close)
+        yield found
 
 
 def _prepare(site: ChaosSite, customers: int) -> Any:
@@ -152,8 +199,8 @@ def _broker(url: str, name: str) -> Iterator[Cable | None]:
     finally:
         cable.unplug()
         with kombu.Connection(url) as connection:
-            for queue in (f"{name}.tasks", f"{name}.sync", f"events.{name}"):
-                connection.channel().queue_delete(queue)
+            for queue in QUEUES:
+                connection.channel().queue_delete(queue.format(name))
             for exchange in (f"{name}.events", f"{name}.tasks", f"{name}.sync"):
                 connection.channel().exchange_delete(exchange)
 

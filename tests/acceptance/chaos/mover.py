@@ -1,14 +1,16 @@
-"""A coordinator as a process of its own: moves buckets to a side, and dies at a swap if it is told to.
+"""Coordinators as processes of their own: each moves buckets to a side, and dies at a swap if it is told to.
 
-``python -m tests.acceptance.chaos.mover extracted 0,1,2 [before|after SWAP]``
+Reads lines such as ``["extracted", "0,1,2", "before", "4"]``, forks a coordinator for each, prints its process id and,
+in the end, its exit code. It is forked since a shop that is busy with other things takes seconds to import.
 """
 
 import json
 import os
 import signal
 import sys
+import traceback
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NoReturn
 
 import django
 
@@ -42,25 +44,54 @@ class Dying:
 
     def _die(self, when: str) -> None:
         if when == self._when and Dying.swaps == self._at:
-            sys.stdout.write(f"dies {when} swap {self._at}\n")
-            sys.stdout.flush()
+            said(f"dies {when} swap {self._at}")
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def main(arguments: list[str]) -> int:
+def main() -> None:
+    """Fork coordinators until there is nothing more to read."""
+    for line in sys.stdin:
+        pid = os.fork()
+        if not pid:
+            forked(json.loads(line))
+        sys.stdout.write(f"{pid}\n")
+        sys.stdout.flush()
+        _, status = os.waitpid(pid, 0)
+        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        sys.stdout.flush()
+
+
+def forked(arguments: list[str]) -> NoReturn:
+    """Be a coordinator, and end with its code."""
+    code = 1
+    try:
+        os.setsid()
+        code = moved(*arguments)
+    except BaseException:
+        said(traceback.format_exc())
+    finally:
+        os._exit(code)
+
+
+def moved(to: str, buckets: str, *death: str) -> int:
     """Return 0 if every bucket is where it was to be."""
-    to, buckets, *death = arguments
     sides = moving.both_sides("orders")
     if death:
         sides = {name: Dying(side, death[0], int(death[1])) for name, side in sides.items()}
     try:
-        moved = moving.move("orders", to, map(int, buckets.split(",")), actor="chaos", between=sides)
+        found = moving.move("orders", to, map(int, buckets.split(",")), actor="chaos", between=sides)
     except Busy as busy:
-        sys.stdout.write(f"{busy}\n")
+        said(str(busy))
         return BUSY
-    sys.stdout.write(json.dumps(asdict(moved), default=str) + "\n")
-    return 0 if moved.done else 1
+    said(json.dumps(asdict(found), default=str))
+    return 0 if found.done else 1
+
+
+def said(text: str) -> None:
+    """Write a line into the log."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main()

@@ -4,7 +4,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +21,6 @@ from tests.acceptance.chaos.judge import EXTRACTED, Evidence, judge, said_stale
 from tests.acceptance.chaos.schedule import Leg, Strike
 from tests.processes import ProcessFailed, wait_until
 
-MOVER = ("-m", "tests.acceptance.chaos.mover")
 RESUME = ("manage.py", "sync", "resume", "orders")
 BUCKETS = 100
 SETTLE_SECONDS = 60.0
@@ -55,7 +53,7 @@ class Run:
     history: History = field(default_factory=History)
     crowd: Crowd = field(init=False)
     done: list[Leg] = field(default_factory=list)
-    _mover: "subprocess.Popen[bytes] | None" = None
+    _mover: int | None = None
     _mover_lock: threading.Lock = field(default_factory=threading.Lock)
     _stop: threading.Event = field(default_factory=threading.Event)
     _errors: list[BaseException] = field(default_factory=list)
@@ -176,18 +174,21 @@ class Run:
         self.tell(f"{leg}: done, coordinators ended with {codes}")
 
     def _coordinator(self, to: str, names: str, *death: str) -> int:
-        mover = self.house.start(*MOVER, to, names, *death)
         with self._mover_lock:
-            self._mover = mover
-        return mover.wait(LEG_SECONDS)
+            self._mover = self.house.movers.begin(to, names, *death)
+        try:
+            return self.house.movers.end(LEG_SECONDS)
+        finally:
+            with self._mover_lock:
+                self._mover = None
 
     def _end_mover(self) -> bool:
         """Kill the coordinator that is at it now; return whether there was one."""
-        with self._mover_lock:
-            running = self._mover is not None and self._mover.poll() is None
-            if running and self._mover is not None:
-                os.killpg(self._mover.pid, signal.SIGKILL)
-        return running
+        with self._mover_lock, suppress(ProcessLookupError):
+            if self._mover is not None:
+                os.kill(self._mover, signal.SIGKILL)
+                return True
+        return False
 
     # --- breaking -----------------------------------------------------------------------------------------------
     def _strike(self, strike: Strike) -> None:
@@ -200,6 +201,7 @@ class Run:
             "freeze": self._freeze,
             "cut": self._cut,
             "unplug": self._unplug,
+            "forget": self._forget,
             "coordinator": lambda whom: self._end_mover(),
         }[strike.do](strike.whom)
 
@@ -231,10 +233,22 @@ class Run:
 
     def _unplug(self, whom: str) -> None:
         """Let nobody reach the broker for a moment."""
-        assert self.house.cable is not None
-        with self.history.trouble("unplug"):
-            self.house.cable.unplug()
+        with self.history.trouble("unplug"), self._unplugged():
             self._stop.wait(schedule.FROZEN_SECONDS)
+
+    def _forget(self, whom: str) -> None:
+        """Have the broker come back without any of its messages, as after a restart without its disk."""
+        with self.history.trouble("forget"), self._unplugged():
+            self._stop.wait(schedule.FROZEN_SECONDS)
+            self.tell(f"{self.house.forget_messages()} messages are forgotten")
+
+    @contextmanager
+    def _unplugged(self) -> Iterator[None]:
+        assert self.house.cable is not None
+        self.house.cable.unplug()
+        try:
+            yield
+        finally:
             self.house.cable.plug_in()
 
     # --- the end ------------------------------------------------------------------------------------------------
