@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from django.core.management.commands import flush
+from django.contrib.auth.management import create_permissions
+from django.contrib.contenttypes.management import create_contenttypes
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.signals import post_migrate
 
 from migrations_plan.sync.capture.triggers import PREFIX
 from migrations_plan.sync.database import APPLYING
@@ -26,11 +28,9 @@ def flush_quickly(connection: BaseDatabaseWrapper) -> None:
         return [*_past_fences(connection, tables), *statements, *_without_triggers(connection)]
 
     connection.ops.sql_flush = sql_flush  # type: ignore[method-assign]
-    flush.emit_post_migrate_signal = _nothing_new
-
-
-def _nothing_new(*arguments: Any, **options: Any) -> None:
-    """Do nothing in place of looking, model by model, whether what is kept is still there."""
+    # What is kept need not be looked for after each flush, model by model.
+    post_migrate.disconnect(dispatch_uid=f"{create_permissions.__module__}.{create_permissions.__name__}")
+    post_migrate.disconnect(create_contenttypes)
 
 
 def _past_fences(connection: BaseDatabaseWrapper, tables: Sequence[str]) -> list[str]:
