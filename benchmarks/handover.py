@@ -25,6 +25,8 @@ from benchmarks.sync import FILL, ORDERS, PARTS, databases, execute, run, servic
 
 PORT = "8194"
 WRITERS, TRANSACTION_SECONDS = 8, 0.03
+HELD_LOOK_SECONDS = 0.02
+"""How often a writer who is refused tries again: as often as the router looks for the owner of a write that it holds."""
 FLIPS, COMMITS, ROUNDS = 30, 300, 5
 SIZE = 300_000
 
@@ -246,7 +248,7 @@ def _write(stop: threading.Event, shop: str, own: str, keys: list[int], done: li
             except psycopg.DatabaseError:
                 connection.rollback()
                 homes.reverse()
-                time.sleep(0.002)
+                time.sleep(HELD_LOOK_SECONDS)
 
 
 def whole(size: int) -> None:

@@ -14,6 +14,7 @@ from django.db import connection, connections
 
 from migrations_plan.testing import let_history_be_flushed
 from router import metrics
+from router.shadow import applied, pool
 from tests import examples, scratch
 from tests.flushing import flush_quickly
 from tests.measuring import Measuring
@@ -126,6 +127,17 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
                 cursor.execute(f"DROP TABLE IF EXISTS {table}")
         for each in connections.all():
             flush_quickly(each)
+
+
+@pytest.fixture(autouse=True)
+def comparisons_end_with_the_test() -> Iterator[None]:
+    """End what a test has left to the shadow's threads: they would store it among the rows of the next one.
+
+    The fields that it has left out, which processes remember for seconds, are compared again.
+    """
+    yield
+    pool.reset()
+    applied.forget()
 
 
 @pytest.fixture(autouse=True)

@@ -17,8 +17,6 @@ from router.shadow.compare import Answer, Difference, bounded, every_difference
 
 logger = logging.getLogger(__name__)
 
-logger = logging.getLogger(__name__)
-
 Ask = Callable[[], Answer]
 Guard = Callable[[], AbstractContextManager[object]]
 

@@ -94,8 +94,8 @@ def under_way(house: House, moment: str, ask: Callable[[], Any], key: str) -> It
     with ThreadPoolExecutor(1) as pool:
         try:
             sent = pool.submit(ask)
-            wait_until(lambda: reached(house, key), f"the write is {moment}", timeout=5)
-            assert not sent.done()
+            wait_until(lambda: reached(house, key) or sent.done(), f"the write is {moment}", timeout=15)
+            assert not sent.done(), f"answered before it was {moment}: {dict(sent.result().headers)}"
             yield sent
         finally:
             house.faults()

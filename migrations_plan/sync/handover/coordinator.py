@@ -27,6 +27,10 @@ BATCH = 500
 LONGEST_SECONDS = 20.0
 """After what it may rightly take, a coordinator leaves a bucket to the next one after so long."""
 LONGEST_PAUSE_SECONDS = 0.5
+FEW = 20
+"""So many changes that wait are sent soon enough while nobody may write."""
+SENDS_BEFORE = 5
+"""How often to send before freezing where more keep coming."""
 
 
 class NotYet(SyncError):
@@ -88,6 +92,8 @@ class _Drive:
     torn: int = 0
     locked_out: int = 0
     """How often in a row a swap had to give way to those who write in the bucket."""
+    target_seen: tuple[str, BucketLook] | None = None
+    """What the side that is to own the bucket was a moment ago, before a step that does not change it."""
 
     @property
     def age(self) -> float:
@@ -109,7 +115,7 @@ def drive(aggregate: Aggregate, bucket: int, sides: Mapping[str, Side], terms: T
         action = next_action(target, source)
         if action.do is Do.NOTHING:
             return _finished(run, goal)
-        _do(run, goal, action, source)
+        _do(run, goal, action, target, source)
         if run.age > terms.lock_seconds + terms.intents_seconds + terms.hold_seconds + LONGEST_SECONDS:
             raise Undecided(
                 f"Bucket {bucket} of {aggregate.group} could not be brought to {goal} in {run.age:.0f} s. It is tried "
@@ -118,9 +124,16 @@ def drive(aggregate: Aggregate, bucket: int, sides: Mapping[str, Side], terms: T
 
 
 def _look(run: _Drive, goal: str) -> tuple[BucketLook, BucketLook]:
-    other = next(name for name in run.sides if name != goal)
-    (target,) = run.sides[goal].look(run.aggregate.name, (run.bucket,))
-    (source,) = run.sides[other].look(run.aggregate.name, (run.bucket,))
+    """Look at both sides; at the one that is to own the bucket not again while the other is frozen and emptied.
+
+    That saves a call for which nobody may write. Whoever changes the row meanwhile makes the commit's swap fail.
+    """
+    seen, run.target_seen = run.target_seen, None
+    if seen is not None and seen[0] == goal:
+        target = seen[1]
+    else:
+        (target,) = run.sides[goal].look(run.aggregate.name, (run.bucket,))
+    (source,) = run.sides[_other(run, goal)].look(run.aggregate.name, (run.bucket,))
     return target, source
 
 
@@ -131,23 +144,27 @@ def _finished(run: _Drive, goal: str) -> Done:
     return Done(bucket=run.bucket, owner=goal, steps=tuple(run.steps), held_seconds=run.held, late=run.late)
 
 
-def _do(run: _Drive, goal: str, action: Action, source: BucketLook) -> None:
+def _do(run: _Drive, goal: str, action: Action, target: BucketLook, source: BucketLook) -> None:
     """Take one step; what became of it is seen at the next look."""
     if action.do is Do.LOOK_AGAIN:
         _count_torn(run)
         return
     run.torn = 0
     if action.do is Do.FREEZE:
-        _before_freezing(run, source, _other(run, goal))
+        _before_freezing(run, source, goal)
     if action.do is Do.COMMIT and not _ready(run, goal, source):
+        run.target_seen = goal, target
         return
-    if _swap(run, goal, action) and action.late:
+    done = _swap(run, goal, action)
+    if done and action.do is Do.FREEZE:
+        run.target_seen = goal, target
+    if done and action.late:
         # Going on to where it was to be would be a change of hands of its own, which somebody has to ask for.
         run.late = True
         goals.set_goals(run.aggregate, [run.bucket], _other(run, goal), actor="coordinator")
 
 
-def _before_freezing(run: _Drive, source: BucketLook, source_side: str) -> None:
+def _before_freezing(run: _Drive, source: BucketLook, goal: str) -> None:
     if not run.terms.begin:
         raise NotYet(f"Bucket {run.bucket} of {run.aggregate.group} waits for somebody who begins its change of hands.")
     if not source.backfilled:
@@ -160,12 +177,29 @@ def _before_freezing(run: _Drive, source: BucketLook, source_side: str) -> None:
                 f"for {run.terms.intents_seconds:g} s. They have to end first."
             )
         run.terms.wait(10 * PAUSE_SECONDS)
-        (source,) = run.sides[source_side].look(run.aggregate.name, (run.bucket,))
+        (source,) = run.sides[_other(run, goal)].look(run.aggregate.name, (run.bucket,))
+    _send_beforehand(run, goal, source)
     if run.age > run.terms.lock_seconds:
         raise NotYet(
             f"Bucket {run.bucket} of {run.aggregate.group} could not be frozen for {run.terms.lock_seconds:g} s: a "
             "transaction that writes in it has been open all the time."
         )
+
+
+def _send_beforehand(run: _Drive, goal: str, source: BucketLook) -> None:
+    """Send what waits while the bucket may still be written in, so that little is left for when it may not."""
+    for _ in range(SENDS_BEFORE):
+        if not source.waiting:
+            return
+        try:
+            _send(run, goal)
+        except PeerUnavailable as away:
+            if not away.busy:
+                raise
+            return
+        (source,) = run.sides[_other(run, goal)].look(run.aggregate.name, (run.bucket,))
+        if source.waiting <= FEW:
+            return
 
 
 def _ready(run: _Drive, goal: str, source: BucketLook) -> bool:

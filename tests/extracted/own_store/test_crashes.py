@@ -29,7 +29,7 @@ from tests.extracted.own_store.asking import (
 from tests.own import ALIAS
 from tests.processes import wait_until
 
-pytestmark = pytest.mark.django_db(databases=["default", "own"], transaction=True)
+pytestmark = [pytest.mark.django_db(databases=["default", "own"], transaction=True), pytest.mark.any_database]
 PLACING = (
     "begun",
     "before reserve",

@@ -24,6 +24,8 @@ from tests.legacy_shop.samples import make_order
 from tests.migrations_plan.sync.events.conftest import tell
 from tests.processes import UNTRACED, RunningProcess, celery_worker, database_url, free_port, start_process, wait_until
 
+pytestmark = pytest.mark.any_database
+
 
 @pytest.fixture
 def name() -> str:
@@ -107,7 +109,6 @@ def play(shop: Shop) -> None:
         check(shop, process, 25)
 
 
-@pytest.mark.any_database
 def test_without_a_server(embedded: Shop) -> None:
     play(embedded)
 

@@ -14,12 +14,12 @@ from migrations_plan.sync.handover import coordinator, goals, moving
 from migrations_plan.sync.handover.coordinator import NotYet, drive
 from migrations_plan.sync.handover.moving import move
 from migrations_plan.sync.handover.recheck import rechecked
-from migrations_plan.sync.messages import State
+from migrations_plan.sync.messages import Change, State
 from migrations_plan.sync.models import Handover, Mark, Ownership
 from migrations_plan.sync.sides import Direction
 from router.fences import NotOwner
 from tests.migrations_plan.sync.handover import hands
-from tests.migrations_plan.sync.handover.hands import QUICK, Life, Sides, bucket_of, dying, mortal, states
+from tests.migrations_plan.sync.handover.hands import QUICK, Life, Mortal, Sides, bucket_of, dying, mortal, states
 from tests.migrations_plan.sync.houses import LEGACY, OWN, contents, order, settle, unseen
 from tests.own.rows import OwnOrder
 
@@ -165,8 +165,71 @@ class TestDeath:
         assert moving.in_between("orders", between=sides) == ()
 
 
+class TestBeforehand:
+    """What can be done while everybody may write is not left for when nobody may."""
+
+    @pytest.mark.parametrize("to", ["extracted", "legacy"])
+    def test_what_waits_is_sent_before_the_freezing(self, sides: Sides, made: Order, to: str) -> None:
+        if to == "legacy":
+            go(sides, made, "extracted")
+            hands.write("extracted", made.pk, made.customer_id, "second")
+        waiting = []
+
+        class Watched(Mortal):
+            def change(self, aggregate: str, change: Change) -> bool:
+                waiting.append(hands.marked()[hands.OTHER[to]])
+                return super().change(aggregate, change)
+
+        assert hands.marked()[hands.OTHER[to]] == [str(made.pk)]
+        between = {name: Watched(side, Life()) for name, side in sides.items()}
+        assert move("orders", to, [bucket_of(made)], terms=QUICK, between=between).done  # type: ignore[arg-type]
+        assert waiting == [[], [], []]
+
+    def test_what_is_not_taken_there_keeps_the_bucket_and_holds_nobody(self, sides: Sides, made: Order) -> None:
+        parked(made)
+        done = go(sides, made, "extracted")
+        assert "is not taken by extracted" in done.stayed[bucket_of(made)]
+        assert states(bucket_of(made)) == {"legacy": (OWNER, 1), "extracted": (REPLICA, 1)}
+        assert not Handover.objects.exists()
+
+    def test_more_keeps_coming(self, sides: Sides, made: Order, monkeypatch: Patch) -> None:
+        """It is not waited for: what is left is sent while the bucket is frozen."""
+        send, sent = coordinator._send, []
+
+        def and_more(run: coordinator._Drive, goal: str) -> None:
+            send(run, goal)
+            sent.append(goal)
+            if run.frozen_at is None:
+                hands.write("legacy", made.pk, made.customer_id, f"again {len(sent)}")
+
+        monkeypatch.setattr(coordinator, "_send", and_more)
+        monkeypatch.setattr(coordinator, "FEW", 0)
+        assert go(sides, made, "extracted").done
+        assert len(sent) == coordinator.SENDS_BEFORE + 1
+        assert hands.texts("extracted") == {made.pk: f"again {coordinator.SENDS_BEFORE}"}
+
+    def test_a_refusal_that_nobody_looked_for_makes_the_commit_fail(
+        self, sides: Sides, made: Order, monkeypatch: Patch
+    ) -> None:
+        """The would-be owner is not looked at again while the bucket is frozen; its row decides all the same."""
+        bucket, refused = bucket_of(made), []
+
+        def abort(of: int) -> None:
+            if not refused:
+                refused.append(ownership.change(OWN, bucket, (REPLICA, 1), (REPLICA, 3)))
+                assert ownership.change(LEGACY, bucket, (FROZEN, 2), (OWNER, 3))
+
+        terms = replace(QUICK, frozen=abort)
+        done = move("orders", "extracted", [bucket], terms=terms, between=sides)
+        assert refused == [True]
+        assert (done.done, hands.owner_of(bucket)) == (True, "extracted")  # begun anew, since it was still the goal
+        steps = Handover.objects.order_by("id").values_list("step", "epoch")
+        assert list(steps) == [("freeze", 2), ("freeze", 4), ("commit", 4), ("learn", 4)]
+
+
 class TestAbort:
-    def test_what_does_not_arrive_in_time_is_given_back(self, sides: Sides, made: Order) -> None:
+    def test_what_does_not_arrive_in_time_is_given_back(self, sides: Sides, made: Order, monkeypatch: Patch) -> None:
+        sending_nothing_beforehand(monkeypatch)
         parked(made)
         done = go(sides, made, "extracted")
         assert not done.done
@@ -300,12 +363,19 @@ def settled_after_learning(sides: Sides, made: Order) -> bool:
     return hands.marked()["legacy"] == []
 
 
+def sending_nothing_beforehand(patch: Patch) -> None:
+    """Leave everything for when nobody may write, as if it had come just before."""
+    patch.setattr(coordinator, "_send_beforehand", lambda run, goal, source: None)
+
+
 def without_draining(patch: Patch) -> None:
+    sending_nothing_beforehand(patch)
     patch.setattr(coordinator, "_ready", lambda run, goal, source: True)
 
 
 def draining_before_freezing(patch: Patch) -> None:
     """Look whether all has arrived first, and write once more before the freezing."""
+    sending_nothing_beforehand(patch)
     patch.setattr(coordinator, "_ready", lambda run, goal, source: True)
     before = coordinator._before_freezing
 
