@@ -26,7 +26,7 @@ from benchmarks.sync import FILL, ORDERS, PARTS, databases, execute, run, servic
 PORT = "8194"
 WRITERS, TRANSACTION_SECONDS = 8, 0.03
 HELD_LOOK_SECONDS = 0.02
-"""How often a writer who is refused tries again: as often as the router looks for the owner of a write that it holds."""
+"""How often a writer who is refused tries again: as often as the router looks for the owner of a write it holds."""
 FLIPS, COMMITS, ROUNDS = 30, 300, 5
 SIZE = 300_000
 

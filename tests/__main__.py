@@ -12,7 +12,7 @@ from tests.postgres import VARIABLE, Postgres, drop_leftovers, is_local, postgre
 ROOT = Path(__file__).resolve().parent.parent
 FLOOR = 96
 """Percent of lines and branches that have to be covered; it only ever rises."""
-WORKERS = "2"
+WORKERS = "3"
 RUN_SECONDS = 900
 MEASURED = ("--cov", "--cov-report=")
 MEASURED_WHERE_MARKED = ("--measure-marked",)
