@@ -112,6 +112,8 @@ class ShadowSummary:
     dropped: Mapping[str, int]
     """Comparisons that were not made, by cause."""
     error_causes: Mapping[str, int]
+    switched: Mapping[str, int]
+    """How often a process has switched comparing off or on by itself: ``off:slowed_down``, ``on:memory`` and so on."""
     worst_fields: tuple[FieldCount, ...]
     examples: tuple[Mapping[str, Any], ...]
 
@@ -223,6 +225,9 @@ def shadow_summary(
     dropped: Counter[str] = Counter()
     errors: Counter[str] = Counter()
     until: datetime | None = None
+    switches = Counter[str]()
+    for cause, count in _counts(service, since).filter(outcome=Outcome.SWITCHED).values_list("cause", "count"):
+        switches[cause] += count
     for row in _counts(service, since).filter(side=SHADOW, **only):
         outcomes[row.outcome] += row.count
         if row.outcome == Outcome.DROPPED:
@@ -244,6 +249,7 @@ def shadow_summary(
         errors=outcomes[Outcome.ERROR],
         dropped=dict(dropped.most_common()),
         error_causes=dict(errors.most_common()),
+        switched=dict(sorted(switches.items())),
         worst_fields=tuple(FieldCount(field=name, count=count) for name, count in worst.most_common(fields)),
         examples=tuple(_example(row) for row in stored[:examples]),
     )

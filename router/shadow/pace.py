@@ -51,6 +51,7 @@ class Pace:
         self._usual: dict[str, _Usual] = {}
         self._slices = [_Slice() for _ in range(SLICES)]
         self._judged = 0.0
+        self._ratio = 1.0
         self._since = clock()
         """When ``slow`` changed last."""
         self._off_for = window
@@ -69,10 +70,8 @@ class Pace:
 
     @property
     def ratio(self) -> float:
-        """Return how many times the usual the answers of the window have taken; 1.0 for none."""
-        with self._lock:
-            _, spent, usual = self._totals(self._clock())
-            return spent / usual if usual else 1.0
+        """Return how many times the usual the answers had taken when ``slow`` changed last; 1.0 before it did."""
+        return self._ratio
 
     def _add(self, route: str, seconds: float, now: float) -> None:
         usual = self._usual.get(route)
@@ -110,20 +109,20 @@ class Pace:
         late = spent - usual > NOISE_SECONDS * answers
         if not self.slow:
             if answers >= ENOUGH and late and spent > self.factor * usual:
-                self._switch(now, slow=True)
+                self._switch(now, spent / usual if usual else WORST, slow=True)
                 return True
         elif now - self._since >= self._off_for:
             half_way = 1 + (self.factor - 1) / 2
             if answers < ENOUGH or not late or spent < half_way * usual:
-                self._switch(now, slow=False)
+                self._switch(now, spent / usual if usual else 1.0, slow=False)
                 return True
         return False
 
-    def _switch(self, now: float, *, slow: bool) -> None:
+    def _switch(self, now: float, ratio: float, *, slow: bool) -> None:
         if slow:
             again = self._times and now - self._since < LONGEST_SECONDS
             self._off_for = min(LONGEST_SECONDS, 2 * self._off_for) if again else self.window
             self._times += 1
-        self.slow, self._since = slow, now
+        self.slow, self._since, self._ratio = slow, now, ratio
         for part in self._slices:
             part.number = -1

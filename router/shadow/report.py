@@ -26,6 +26,7 @@ def as_json(summary: ShadowSummary) -> dict[str, Any]:
         "interval_95": list(summary.interval) if summary.interval else None,
         "noise": summary.noise,
         "dropped": dict(summary.dropped),
+        "switched": dict(summary.switched),
         "worst_fields": [{"field": item.field, "count": item.count} for item in summary.worst_fields],
         "examples": [{**example, "at": example["at"].isoformat()} for example in summary.examples],
     }
@@ -42,6 +43,9 @@ def as_text(summary: ShadowSummary) -> str:
     noise = "" if summary.noise is None else f" ({summary.noise:.1%} of all)"
     lines.append(f"  noise       {summary.changed} changed while they were compared{noise}")
     lines.append(f"  dropped     {sum(summary.dropped.values())}{_causes(summary.dropped)}")
+    if summary.switched:
+        told = (f"{which.replace(':', ' for ')} {count}" for which, count in summary.switched.items())
+        lines.append(f"  switched    {', '.join(told)}")
     if summary.worst_fields:
         lines += ["", "  worst fields (in stored examples)"]
         lines += [f"    {item.count:6}  {item.field}" for item in summary.worst_fields]

@@ -1,9 +1,11 @@
 """Shadowing switches itself off, says so, and comes back; the customer notices nothing."""
 
 import logging
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,8 @@ from router.shadow import guard, pool
 from router.shadow.compare import Answer
 from router.shadow.memory import Memory
 from router.shadow.pool import ShadowPool
+from router.shadow.report import as_json, as_text
+from router.traffic_api import shadow_summary
 from tests.router.test_shadow_memory import memory, write
 from tests.router.test_shadow_pool import SETTINGS, STRANGLER, answer, counted, job
 
@@ -71,7 +75,19 @@ def test_nothing_is_compared_that_a_slow_side_answers(shadows: ShadowPool, caplo
     }
     told = [record for record in caplog.records if "shadowing of" in record.getMessage()]
     assert [record.levelname for record in told] == ["WARNING", "INFO"]
-    assert "legacy takes" in told[0].getMessage()
+    (times,) = re.findall(r"legacy takes (\S+) times as long as usual", told[0].getMessage())
+    assert 2 <= float(times) <= 10
+
+
+@pytest.mark.django_db
+def test_the_report_says_how_often() -> None:
+    slow_down()
+    recover()
+    metrics.flush()
+    summary = shadow_summary("orders", datetime.now(UTC) - timedelta(hours=1))
+    assert summary.switched == {"off:slowed_down": 1, "on:slowed_down": 1}
+    assert "  switched    off for slowed_down 1, on for slowed_down 1" in as_text(summary)
+    assert as_json(summary)["switched"] == summary.switched
 
 
 def test_what_is_queued_when_the_side_slows_down_is_dropped(shadows: ShadowPool) -> None:
