@@ -120,13 +120,15 @@ def _all_read_only(aliases: list[str]) -> Iterator[None]:
 
 @contextmanager
 def _read_only(alias: str) -> Iterator[None]:
-    connection = connections[alias]
+    connection: Any = connections[alias]
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
             cursor.execute("PRAGMA query_only = ON")
+        mode, connection.transaction_mode = connection.transaction_mode, None  # BEGIN IMMEDIATE would count as a write
         try:
             yield
         finally:
+            connection.transaction_mode = mode
             with connection.cursor() as cursor:
                 cursor.execute("PRAGMA query_only = OFF")
         return

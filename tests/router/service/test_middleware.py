@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connection, transaction
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 
@@ -69,8 +69,20 @@ def write(_: HttpRequest) -> HttpResponse:
     return HttpResponse("written")
 
 
+def read(_: HttpRequest) -> HttpResponse:
+    with transaction.atomic():  # as ATOMIC_REQUESTS has it around every view
+        return HttpResponse(f"{Category.objects.count()} found")
+
+
 @pytest.mark.django_db(databases="__all__", transaction=True)
 class TestShadow:
+    def test_a_view_that_reads_in_a_transaction_is_answered(self) -> None:
+        """Also on SQLite where each transaction takes the write lock when it begins."""
+        request = RequestFactory().get("/", headers={"X-Strangler-Shadow": "1"})
+        assert ReadOnlyShadowMiddleware(read)(request).content == b"0 found"
+        if connection.vendor == "sqlite":
+            assert connection.transaction_mode == "IMMEDIATE"
+
     def test_a_shadowed_get_cannot_write(self) -> None:
         request = RequestFactory().get("/", headers={"X-Strangler-Shadow": "1"})
         assert ReadOnlyShadowMiddleware(write)(request).status_code == 418
