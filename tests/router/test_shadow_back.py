@@ -105,7 +105,7 @@ def ann() -> User:
 @pytest.fixture(params=["wsgi", "asgi"])
 def get(request: pytest.FixtureRequest, ann: User) -> Callable[[str], Any]:
     """Ask as Ann's browser does, of a site with threads and of one with an event loop."""
-    browser: Any = AsyncClient() if request.param == "asgi" else Client()
+    browser: Any = AsyncClient(**CALM) if request.param == "asgi" else Client(**CALM)
     browser.force_login(ann)
     return async_to_sync(browser.get) if request.param == "asgi" else browser.get
 
