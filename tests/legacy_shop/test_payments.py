@@ -3,6 +3,7 @@
 import sys
 import threading
 import uuid
+from dataclasses import replace
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from io import StringIO
@@ -23,9 +24,11 @@ from legacy_shop.orders.documents import fresh_document
 from legacy_shop.orders.exceptions import NotCancellable
 from legacy_shop.orders.models import Order
 from legacy_shop.orders.services import cancel_order
+from legacy_shop.payments import provider as client
 from legacy_shop.payments.exceptions import CalledInsideTransaction, NotPayable
 from legacy_shop.payments.ledger import open_payment
 from legacy_shop.payments.models import PaymentAttempt
+from legacy_shop.payments.provider import request_of as asked_for
 from legacy_shop.payments.services import Payment, pay_order, run_attempt, run_due_attempts, settle_open
 from legacy_shop.payments.tasks import settle_open_payments
 from migrations_plan.sync.events.testing import deliver_all
@@ -182,6 +185,21 @@ def test_killed_between_attempt_and_settlement_it_is_charged_once(provider: Prov
     assert settle_open(older_than=AT_ONCE).succeeded == 1
     assert charges(provider) == [(order.number, "succeeded")]
     assert status(order) == Order.Status.PAID
+
+
+@pytest.mark.parametrize("rule", [True, False])
+def test_each_try_is_made_under_the_attempts_own_key(
+    provider: ProviderServer, monkeypatch: pytest.MonkeyPatch, rule: bool
+) -> None:
+    """Else who asks again, since no answer came, has the money moved twice."""
+    order = make_order()
+    if not rule:
+        monkeypatch.setattr(client, "request_of", lambda of: replace(asked_for(of), key=uuid.uuid4()))
+    provider.control = Control(answer_late_rate=1.0, late_ms=60_000)
+    pay_order(order.pk, GOOD)
+    provider.control = Control()
+    settle_open(older_than=AT_ONCE)
+    assert charges(provider) == [(order.number, "succeeded")] * (1 if rule else 2)
 
 
 def test_a_charge_that_succeeds_after_the_cancellation_is_refunded(provider: ProviderServer) -> None:

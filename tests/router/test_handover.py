@@ -4,7 +4,7 @@ import copy
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -15,11 +15,12 @@ from django.db import OperationalError, connection, transaction
 from django.test import AsyncClient, Client
 from django.utils import timezone
 
-from router import breaker, metrics
+from router import breaker, diversion, metrics
 from router.api import handovers
 from router.buckets import bucket
 from router.handover import owners
 from router.holders import Holder
+from router.idempotency import views
 from router.idempotency.models import IdempotencyKey
 from router.middleware import STALE_HEADER
 from router.service.headers import NOT_OWNER_HEADER
@@ -248,6 +249,32 @@ class TestRefusedByLegacy:
         assert (answer.status_code, names(), IdempotencyKey.objects.count()) == (201, [], 0)
         assert own.received[0].values("Idempotency-Key") == ["k1"]
 
+    @pytest.mark.parametrize("rule", [True, False])
+    def test_nothing_stays_of_what_is_handed_on(
+        self, in_legacy: None, own: Recorder, now: Any, monkeypatch: pytest.MonkeyPatch, rule: bool
+    ) -> None:
+        """Else half of it is done here, and all of it there."""
+        if not rule:
+            monkeypatch.setattr(views, "whole", lambda work: work())
+        now("extracted")
+        with fenced():
+            post("once", **{"Idempotency-Key": "k1"})
+        assert len(own.received) == 1
+        assert names() == ([] if rule else ["note 1"])
+
+    @pytest.mark.parametrize("rule", [True, False])
+    def test_a_fence_that_the_view_swallows_counts(
+        self, in_legacy: None, own: Recorder, now: Any, monkeypatch: pytest.MonkeyPatch, rule: bool
+    ) -> None:
+        """Else the client is told that all is well, and nobody has done anything."""
+        if not rule:
+            monkeypatch.setattr(diversion, "watched", lambda: nullcontext([]))
+        now("extracted")
+        with fenced():
+            answer = post("swallow")
+        assert (answer.status_code < 300, names()) == (True, [])
+        assert (len(own.received) == 1) is rule
+
     def test_the_fence_of_another_service_cannot_be_got_round(self, in_legacy: None, own: Recorder, now: Any) -> None:
         now("extracted")
         with fenced(aggregate="payments"):
@@ -352,6 +379,18 @@ class TestHeld:
         assert refused(post(), "changing_hands")
         assert 0.4 < time.monotonic() - started < 2
         assert (own.received, names(), counted().refused) == ([], [], {"changing_hands": 1})
+
+    @pytest.mark.parametrize("rule", [True, False])
+    def test_nothing_is_begun_after_it(
+        self, changing: None, own: Recorder, now: Any, monkeypatch: pytest.MonkeyPatch, rule: bool
+    ) -> None:
+        """There is an owner at last, after more looks than fit into the time."""
+        if not rule:
+            monkeypatch.setattr(owners, "monotonic", lambda: 0.0)
+        looks = round(HOLD["SECONDS"] / HOLD["POLL_SECONDS"]) + 10
+        now(*["none"] * looks, "extracted")
+        assert post().status_code == (503 if rule else 201)
+        assert (own.received == []) is rule
 
     def test_the_deadline_holds_while_the_database_does_not_answer(self, changing: None, now: Any) -> None:
         now(OperationalError())

@@ -1,12 +1,14 @@
 """What differs is found, named and mended, on either side."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from legacy_shop.orders.models import Order
 from legacy_shop.payments.models import PaymentAttempt
-from migrations_plan.sync import verify
+from migrations_plan.sync import digests, verify
+from migrations_plan.sync.aggregates import Aggregate
 from migrations_plan.sync.comparison import Kind
 from migrations_plan.sync.database import capture_suppressed
 from migrations_plan.sync.errors import NotTheOwner
@@ -71,6 +73,15 @@ PLANTED: list[tuple[Callable[[Order], None], Kind]] = [
 ]
 
 
+def as_noted(entries: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+    def noted(aggregate: Aggregate, *arguments: Any) -> Iterator[Any]:
+        digests_of = dict(Applied.objects.using(aggregate.alias).values_list("key", "digest"))
+        for key, bucket, gen, made, acked in entries(aggregate, *arguments):
+            yield key, bucket, gen, digests_of.get(key, made), acked
+
+    return noted
+
+
 class TestCorruption:
     @pytest.mark.parametrize(("plant", "kind"), PLANTED)
     def test_it_is_found_and_mended(
@@ -92,6 +103,17 @@ class TestCorruption:
         verify.repair(LEGACY, list(verify.unrepaired(verification)), both.source, both.target)
         settle(both)
         assert clean(verified(both))
+
+    @pytest.mark.parametrize("rule", [True, False])
+    def test_digests_are_of_the_rows(
+        self, both: Direction, three: list[Order], monkeypatch: pytest.MonkeyPatch, rule: bool
+    ) -> None:
+        """What was noted when a document was applied would be the same however its rows were spoilt since."""
+        if not rule:
+            monkeypatch.setattr(digests, "_entries", as_noted(digests._entries))
+        assert clean(verified(both))
+        replica_amount(three[1])
+        assert clean(verified(both)) is not rule
 
     def test_an_extra_row_that_no_version_stands_for(self, both: Direction, three: list[Order]) -> None:
         extra = own().get(pk=three[1].pk)

@@ -1,6 +1,7 @@
 """A bucket goes there and back: dying coordinators, aborts, and what each rule is there for."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from migrations_plan.sync import intents, ownership
 from migrations_plan.sync.aggregates import Aggregate
 from migrations_plan.sync.errors import Busy
 from migrations_plan.sync.handover import coordinator, goals, moving
-from migrations_plan.sync.handover.coordinator import NotYet, drive
+from migrations_plan.sync.handover.coordinator import NotYet, Undecided, drive
 from migrations_plan.sync.handover.moving import move
 from migrations_plan.sync.handover.recheck import rechecked
 from migrations_plan.sync.messages import Change, State
@@ -20,6 +21,13 @@ from migrations_plan.sync.sides import Direction
 from router.fences import NotOwner
 from tests.migrations_plan.sync.handover import hands
 from tests.migrations_plan.sync.handover.hands import QUICK, Life, Mortal, Sides, bucket_of, dying, mortal, states
+from tests.migrations_plan.sync.handover.test_rules import (
+    Decide,
+    committing_whatever_the_epoch,
+    committing_without_freezing,
+    learning_before_the_commit,
+    reopening_without_refusing,
+)
 from tests.migrations_plan.sync.houses import LEGACY, OWN, contents, order, settle, unseen
 from tests.own.rows import OwnOrder
 
@@ -363,6 +371,72 @@ def settled_after_learning(sides: Sides, made: Order) -> bool:
     return hands.marked()["legacy"] == []
 
 
+def one_owner_although_a_commit_comes_late(sides: Sides, made: Order) -> bool:
+    """A coordinator is held up before its commit, the bucket is taken back, and then the commit arrives."""
+    bucket, life = bucket_of(made), Life(1, before=True)
+    begin(sides, bucket, "extracted", life)
+    goals.set_goals(LEGACY, [bucket], "legacy")
+    drive(LEGACY, bucket, sides, QUICK)
+    side, commit = life.swaps[-1]
+    sides[side].change("orders", commit)
+    return owners(bucket) == 1
+
+
+def one_owner_at_most_after_the_first_swap(sides: Sides, made: Order) -> bool:
+    begin(sides, bucket_of(made), "extracted", Life(0))
+    return owners(bucket_of(made)) <= 1
+
+
+def no_epoch_falls(sides: Sides, made: Order) -> bool:
+    """A coordinator that takes the bucket back dies before the reopening; then the bucket is to go all the same."""
+    hands.relay_all(sides)
+    bucket = bucket_of(made)
+    for goal in ("extracted", "legacy"):
+        begin(sides, bucket, goal, Life(1, before=True))
+    before = states(bucket)
+    go(sides, made, "extracted")
+    assert hands.owner_of(bucket) == "extracted"
+    return all(states(bucket)[name][1] >= epoch for name, (_, epoch) in before.items())
+
+
+def an_owner_after_two_swaps_and_the_sweeper(sides: Sides, made: Order) -> bool:
+    begin(sides, bucket_of(made), "extracted", Life(1))
+    with suppress(Undecided):
+        moving.resume("orders", terms=replace(QUICK, begin=False), between=sides)
+    return owners(bucket_of(made)) == 1
+
+
+def begin(sides: Sides, bucket: int, goal: str, life: Life) -> None:
+    """Have a coordinator begin, and die."""
+    goals.set_goals(LEGACY, [bucket], goal)
+    with dying():
+        drive(LEGACY, bucket, mortal(sides, life), QUICK)
+
+
+def owners(bucket: int) -> int:
+    return [state for state, _ in states(bucket).values()].count(OWNER)
+
+
+def without_comparing(patch: Patch) -> None:
+    change = ownership.change
+
+    def whatever_stands_there(aggregate: Aggregate, bucket: int, old: object, new: object, *, settle: bool) -> bool:
+        row = Ownership.objects.using(aggregate.alias).get(aggregate=aggregate.group, bucket=bucket)
+        return change(aggregate, bucket, (State(row.state), row.epoch), new, settle=settle)  # type: ignore[arg-type]
+
+    patch.setattr(ownership, "change", whatever_stands_there)
+
+
+def deciding(decide: Decide) -> Callable[[Patch], None]:
+    """Have coordinators go by another table."""
+
+    def rule(patch: Patch) -> None:
+        patch.setattr(coordinator, "next_action", decide)
+
+    rule.__name__ = decide.__name__
+    return rule
+
+
 def sending_nothing_beforehand(patch: Patch) -> None:
     """Leave everything for when nobody may write, as if it had come just before."""
     patch.setattr(coordinator, "_send_beforehand", lambda run, goal, source: None)
@@ -411,10 +485,15 @@ RULES: list[tuple[Callable[[Sides, Order], bool], Callable[[Patch], None]]] = [
     (kept_when_moved, without_draining),
     (kept_when_it_was_never_marked, without_the_backfill_gate),
     (settled_after_learning, learning_without_settling),
+    (one_owner_although_a_commit_comes_late, without_comparing),
+    (one_owner_although_a_commit_comes_late, deciding(reopening_without_refusing)),
+    (one_owner_at_most_after_the_first_swap, deciding(committing_without_freezing)),
+    (no_epoch_falls, deciding(committing_whatever_the_epoch)),
+    (an_owner_after_two_swaps_and_the_sweeper, deciding(learning_before_the_commit)),
 ]
 
 
-@pytest.mark.parametrize(("scenario", "rule"), RULES, ids=lambda one: one.__name__)
+@pytest.mark.parametrize(("scenario", "rule"), RULES, ids=[rule.__name__ for _, rule in RULES])
 class TestRules:
     def test_it_holds(
         self, sides: Sides, made: Order, scenario: Callable[[Sides, Order], bool], rule: Callable[[Patch], None]

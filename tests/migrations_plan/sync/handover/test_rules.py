@@ -182,7 +182,9 @@ def freezing_in_the_same_epoch(target: BucketState, source: BucketState) -> Acti
 
 
 def changed(old: BucketState, new: State, epoch: int, do: Do, *, at_target: bool) -> Action:
-    change = Change(bucket=0, old=Standing(state=old.state, epoch=old.epoch), new=Standing(state=new, epoch=epoch))
+    change = Change(
+        bucket=old.bucket, old=Standing(state=old.state, epoch=old.epoch), new=Standing(state=new, epoch=epoch)
+    )
     return Action(do=do, line="broken", at_target=at_target, change=change)
 
 
