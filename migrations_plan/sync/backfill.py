@@ -31,6 +31,10 @@ ANEW = (
 )
 
 
+class _ChangingHands(Exception):
+    """Some bucket has no owner at this moment, and would be left out although it may have one again in the end."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pass:
     """What one chunk did."""
@@ -96,7 +100,10 @@ def work(aggregate: Aggregate, chunk: int | None = None) -> Pass:
             chunk=size,
         )
     started = monotonic()
-    row = _mark_chunk(aggregate, row, size)
+    try:
+        row = _mark_chunk(aggregate, row, size)
+    except _ChangingHands as waiting_for:
+        return Pass(marked=row.marked, total=row.total, finished=False, throttled=str(waiting_for), chunk=size)
     took = monotonic() - started
     return Pass(
         marked=row.marked,
@@ -150,9 +157,12 @@ def _mark_chunk(aggregate: Aggregate, row: Backfill, size: int) -> Backfill:
 
 
 def _owned(aggregate: Aggregate) -> list[int]:
-    """Return the buckets that this side owns, under their locks; refuse where it owns none."""
+    """Return the buckets that this side owns, under their locks; refuse where it owns none, or while one is frozen."""
     database.lock_shared(aggregate.alias, aggregate.group, range(BUCKETS))
     states = ownership.locked_states(aggregate, range(BUCKETS))
+    frozen = [bucket for bucket, state in states.items() if state.state is State.FROZEN]
+    if frozen:
+        raise _ChangingHands(f"bucket {frozen[0]} is changing hands")
     owned = [bucket for bucket, state in states.items() if state.state is State.OWNER]
     if not owned:
         raise NotTheOwner(f"This side owns no bucket of {aggregate.name}: there is nothing that it could backfill.")

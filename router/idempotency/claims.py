@@ -26,7 +26,7 @@ from django.db import DatabaseError, IntegrityError, connections, router, transa
 from django.http import HttpRequest
 from django.utils import timezone
 
-from router.fences import NotOwner
+from router.fences import NotOwner, unwatched
 from router.idempotency import travelling
 from router.idempotency.conf import conf
 from router.idempotency.errors import ClaimInTransaction, ClaimLost, KeyInFlight, KeyMalformed, KeyReused
@@ -99,10 +99,13 @@ class Claim:
             self.pending = False
 
     def amend(self, *, status: int, content_type: str, body: bytes) -> None:
-        """Replace the recorded answer by a fresher one, for those who ask again; it stays if the data has moved."""
+        """Replace the recorded answer by a fresher one, for those who ask again; it stays if the data has moved.
+
+        The fence that says so refuses nothing of the request, whose work is done: nobody is to try it elsewhere.
+        """
         answer = {"status": status, "content_type": content_type, "body": body}
         try:
-            with transaction.atomic(using=_alias()):
+            with unwatched(), transaction.atomic(using=_alias()):
                 done = _rows().filter(pk=self.pk, token=self.token, state=IdempotencyKey.State.DONE).update(**answer)
                 if done:
                     travelling.amend(self.name, **answer)

@@ -74,6 +74,8 @@ class _Call(Generic[R]):
     decision: Decision
     given: str | None
     started: float
+    minted: str | None = None
+    """The key of a call that was given none, once it has been sent: whoever is asked next is asked under the same."""
 
     # --- as the loop over its owners sees it ------------------------------------------------------------------
     @property
@@ -86,7 +88,8 @@ class _Call(Generic[R]):
     def _tried(self) -> R:
         if self.decision.side != "legacy":
             return self.by_service()
-        return self.by_legacy(Outcome.OK) if self.given is None else self.by_legacy_once(self.given)
+        key = self.given or self.minted
+        return self.by_legacy(Outcome.OK) if key is None else self.by_legacy_once(key)
 
     def find_bucket(self) -> Steps[int | None]:
         return (yield from in_database(lambda: bucket_for(self.facts)))
@@ -115,7 +118,8 @@ class _Call(Generic[R]):
         """Ask the service; let legacy do it where that is safe."""
         if self.operation.remote_function is None:
             raise self.operation.unfinished()
-        key = self.given or uuid.uuid4().hex
+        self.minted = self.minted or uuid.uuid4().hex
+        key = self.given or self.minted
         decision, alone = self.decision, self.decision.owner == "extracted"
         client = self._client(live(decision.service, decision.store, self.identity, key, patient=alone))
         try:

@@ -147,6 +147,24 @@ class TestRefused:
         assert (make.once(key) if key else make)(OWNER, "a") == "legacy"
         assert (names(), len(own.received)) == (["a", "note a"], 1)
 
+    def test_whoever_is_asked_next_is_asked_under_the_same_key(
+        self, make: Any, own: Recorder, settings: Any, monkeypatch: Any
+    ) -> None:
+        """A service that refuses has done nothing; if it has all the same, its answer is found under the key."""
+        say(monkeypatch, "extracted")
+        with recording_upstream() as shared, override_envelope("orders", reads=100, writes=100):
+            point(settings, shared=shared.url, own=own.url)
+            shared.answer = not_owner
+            assert make(OWNER, "a") == "service"
+        (first,), (second,) = (one.received[0].values(HEADER) for one in (shared, own))
+        assert first == second
+
+    def test_legacy_too(self, make: Any, own: Recorder, owned: None, monkeypatch: Any) -> None:
+        say(monkeypatch, "legacy")
+        own.answer = not_owner
+        assert make(OWNER, "a") == "legacy"
+        assert [IdempotencyKey.objects.get().key] == own.received[0].values(HEADER)
+
     def test_by_the_fence_of_another_service(self, make: Any, own: Recorder, monkeypatch: Any) -> None:
         say(monkeypatch, "extracted")
         with fenced(aggregate="payments"), pytest.raises(seam.Unavailable, match="moved to another service"):

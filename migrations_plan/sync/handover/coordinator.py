@@ -206,6 +206,9 @@ def _ready(run: _Drive, goal: str, source: BucketLook) -> bool:
     """Return whether everything has arrived and was looked at; else send what has not, or give the bucket back."""
     if run.frozen_at is None:
         run.frozen_at = monotonic()  # somebody else froze it, at whatever time
+    if not source.backfilled:  # triggers were found missing since: what they did not see has no mark to wait for
+        _give_back(run, goal, f"Not every key of bucket {run.bucket} of {run.aggregate.group} is marked any more.")
+        return False
     try:
         if source.waiting == 0:
             run.terms.frozen(run.bucket)

@@ -174,17 +174,14 @@ def resume(name: str, *, terms: Terms | None = None, between: Mapping[str, Side]
                 _settle_goal(aggregate, states, bucket)
         for bucket in buckets:
             lease.renew()
-            if bucket not in begun:  # somebody froze it, and nobody says what for: its side gets it back
-                goals.set_goals(aggregate, [bucket], _frozen_side(states, bucket), actor="sweeper")
             try:
-                drive(
-                    aggregate,
-                    bucket,
-                    found,
-                    terms or ending,
-                )
+                if bucket not in begun:  # somebody froze it, and nobody says what for: its side gets it back
+                    goals.set_goals(aggregate, [bucket], _frozen_side(aggregate, states, bucket), actor="sweeper")
+                drive(aggregate, bucket, found, terms or ending)
             except NotYet as reason:
                 logger.warning("%s %s: %s", aggregate.group, bucket, reason)
+            except Undecided as reason:  # the others can be helped all the same
+                logger.error("%s %s: %s", aggregate.group, bucket, reason)
     return tuple(buckets)
 
 
@@ -314,9 +311,14 @@ def _in_between(states: Mapping[str, Mapping[int, BucketState]], bucket: int) ->
     return {one[bucket].state for one in states.values()} != {State.OWNER, State.REPLICA}
 
 
-def _frozen_side(states: Mapping[str, Mapping[int, BucketState]], bucket: int) -> str:
+def _frozen_side(aggregate: Aggregate, states: Mapping[str, Mapping[int, BucketState]], bucket: int) -> str:
     owning = [name for name, known in states.items() if known[bucket].state is State.OWNER]
     frozen = [(known[bucket].epoch, name) for name, known in states.items() if known[bucket].state is State.FROZEN]
+    if not owning and not frozen:
+        raise Undecided(
+            f"Both sides say that they are the replica of bucket {bucket} of {aggregate.group}: nobody writes there. "
+            "Has one of their databases been restored from a backup? `sync owners` shows both."
+        )
     return owning[0] if owning else max(frozen)[1]
 
 

@@ -1,5 +1,6 @@
 """What has to hold before a bucket may change hands: asked of both sides, and each answer says what to do about it."""
 
+import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -164,15 +165,15 @@ def _together(asked: Asked) -> tuple[Aggregate, ...]:
 
 
 def last_keys(aggregate: Aggregate, buckets: Collection[int]) -> tuple[str, ...]:
-    """Return some keys of the buckets: of those that were sent or arrived here last."""
+    """Return some keys of the buckets: by turns of those first changed here last, and of those that came last."""
+    by_model = []
     for model in (Mark, Applied):
         rows = model._default_manager.using(aggregate.alias).filter(
             aggregate=aggregate.name, bucket__in=buckets, deleted=False
         )
-        keys = tuple(rows.order_by("-id").values_list("key", flat=True)[:SAMPLE])
-        if keys:
-            return keys
-    return ()
+        by_model.append(rows.order_by("-id").values_list("key", flat=True)[:SAMPLE])
+    turns = itertools.chain.from_iterable(itertools.zip_longest(*by_model))
+    return tuple(dict.fromkeys(key for key in turns if key is not None))[:SAMPLE]
 
 
 def _told(span: timedelta) -> str:

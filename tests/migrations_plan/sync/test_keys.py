@@ -232,13 +232,17 @@ class TestAfterItHasLeft:
         assert not IdempotencyKey.objects.exists()
         assert not TravellingKey.objects.exists()
 
-    def test_the_first_answer_stays_where_it_cannot_be_made_fresher(self, homes: Mapping[str, Side]) -> None:
+    def test_the_first_answer_stays_where_it_cannot_be_made_fresher(
+        self, homes: Mapping[str, Side], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The request is done, so nobody hears of the fence: who heard of it would have it done once more."""
         who = customer()
         placed = place(who)
         move(homes, who, "extracted")
-        with watched() as met:
+        with watched() as met, caplog.at_level("INFO"):
             placed.amend(201, {"paid": True})
-        assert met
+        assert met == []
+        assert "the data has moved, and its first answer with it" in caplog.text
         assert place(who).data == placed.data == place_at_the_service(who).data
 
     def test_whose_data_it_is_may_be_said(self, homes: Mapping[str, Side], who: User) -> None:

@@ -5,16 +5,19 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
+import pytest
 from django.db import transaction
 
 from legacy_shop.orders.models import Order
 from migrations_plan.sync import backfill, relay
 from migrations_plan.sync.buckets import bucket
+from migrations_plan.sync.handover import coordinator
 from migrations_plan.sync.handover.coordinator import Terms
+from migrations_plan.sync.handover.moving import Moved, move
 from migrations_plan.sync.messages import Change, Side, State
 from migrations_plan.sync.models import Mark, Ownership
 from migrations_plan.sync.sides import Direction
-from tests.migrations_plan.sync.houses import AT, LEGACY, OWN, order
+from tests.migrations_plan.sync.houses import AT, LEGACY, OWN, order, unseen
 from tests.own.rows import OwnOrder
 
 Sides = Mapping[str, Side]
@@ -153,3 +156,19 @@ def dying() -> Iterator[None]:
         yield
     except Died:
         return
+
+
+def go(sides: Sides, made: Order, to: str) -> Moved:
+    return move("orders", to, [bucket_of(made)], terms=QUICK, between=sides)
+
+
+def parked(made: Order) -> None:
+    """Have somebody else hold the order's number at the service."""
+    with unseen(), transaction.atomic(using="own"):
+        own_order(4711, made.customer_id, "in the way")
+        OwnOrder.objects.using("own").filter(pk=4711).update(reference=made.number)
+
+
+def sending_nothing_beforehand(patch: pytest.MonkeyPatch) -> None:
+    """Leave everything for when nobody may write, as if it had come just before."""
+    patch.setattr(coordinator, "_send_beforehand", lambda run, goal, source: None)

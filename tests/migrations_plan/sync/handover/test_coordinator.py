@@ -5,7 +5,6 @@ from contextlib import suppress
 from dataclasses import replace
 
 import pytest
-from django.db import transaction
 
 from legacy_shop.orders.models import Order
 from migrations_plan.sync import intents, ownership
@@ -15,12 +14,12 @@ from migrations_plan.sync.handover import coordinator, goals, moving
 from migrations_plan.sync.handover.coordinator import NotYet, Undecided, drive
 from migrations_plan.sync.handover.moving import move
 from migrations_plan.sync.handover.recheck import rechecked
-from migrations_plan.sync.messages import Change, State
+from migrations_plan.sync.messages import State
 from migrations_plan.sync.models import Handover, Mark, Ownership
 from migrations_plan.sync.sides import Direction
 from router.fences import NotOwner
 from tests.migrations_plan.sync.handover import hands
-from tests.migrations_plan.sync.handover.hands import QUICK, Life, Mortal, Sides, bucket_of, dying, mortal, states
+from tests.migrations_plan.sync.handover.hands import QUICK, Life, Sides, bucket_of, dying, mortal, states
 from tests.migrations_plan.sync.handover.test_rules import (
     Decide,
     committing_whatever_the_epoch,
@@ -37,60 +36,44 @@ Patch = pytest.MonkeyPatch
 OWNER, FROZEN, REPLICA = State.OWNER, State.FROZEN, State.REPLICA
 
 
-@pytest.fixture
-def sides(both: Direction) -> Sides:
-    hands.backfilled()
-    return hands.sides_of(both)
-
-
-@pytest.fixture
-def made(sides: Sides) -> Order:
-    """Make an order, of which the service knows nothing yet."""
-    return order(lines=2, note="first")
-
-
-def go(sides: Sides, made: Order, to: str) -> moving.Moved:
-    return move("orders", to, [bucket_of(made)], terms=QUICK, between=sides)
-
-
 class TestThereAndBack:
     def test_what_was_written_comes_along(self, sides: Sides, made: Order) -> None:
-        done = go(sides, made, "extracted")
+        done = hands.go(sides, made, "extracted")
         assert (done.done, done.moved, done.stayed) == (True, (bucket_of(made),), {})
         assert states(bucket_of(made)) == {"legacy": (REPLICA, 2), "extracted": (OWNER, 2)}
         assert contents(LEGACY) == contents(OWN)
         assert hands.marked() == {"legacy": [], "extracted": []}
 
     def test_the_new_owner_writes_and_the_old_one_does_not(self, sides: Sides, made: Order) -> None:
-        go(sides, made, "extracted")
+        hands.go(sides, made, "extracted")
         hands.write("extracted", made.pk, made.customer_id, "second")
         with pytest.raises(NotOwner):
             hands.write("legacy", made.pk, made.customer_id, "second")
 
     def test_it_comes_home_with_what_the_service_wrote(self, sides: Sides, made: Order) -> None:
-        go(sides, made, "extracted")
+        hands.go(sides, made, "extracted")
         hands.write("extracted", made.pk, made.customer_id, "second")
         hands.write("extracted", 2**40 + 1, made.customer_id, "new there")
-        assert go(sides, made, "legacy").done
+        assert hands.go(sides, made, "legacy").done
         assert hands.texts("legacy") == {made.pk: "second", 2**40 + 1: "new there"}
         assert states(bucket_of(made)) == {"legacy": (OWNER, 3), "extracted": (REPLICA, 3)}
         hands.write("legacy", made.pk, made.customer_id, "third")
 
     def test_and_goes_again(self, sides: Sides, made: Order) -> None:
         for text, to in (("a", "extracted"), ("b", "legacy"), ("c", "extracted"), ("d", "legacy")):
-            assert go(sides, made, to).done
+            assert hands.go(sides, made, to).done
             hands.write(to, made.pk, made.customer_id, text)
         hands.relay_all(sides)
         assert hands.texts("legacy") == hands.texts("extracted") == {made.pk: "d"}
 
     def test_what_is_there_already_is_left_alone(self, sides: Sides, made: Order) -> None:
-        go(sides, made, "extracted")
+        hands.go(sides, made, "extracted")
         steps = Handover.objects.count()
-        done = go(sides, made, "extracted")
+        done = hands.go(sides, made, "extracted")
         assert (done.done, done.moved, Handover.objects.count()) == (True, (), steps)
 
     def test_each_step_is_written_down(self, sides: Sides, made: Order) -> None:
-        go(sides, made, "extracted")
+        hands.go(sides, made, "extracted")
         found = list(Handover.objects.order_by("id").values_list("step", "line", "at_side", "epoch"))
         assert found == [("freeze", "C3", "legacy", 2), ("commit", "C4", "extracted", 2), ("learn", "C1", "legacy", 2)]
         assert Handover.objects.get(step="commit").held_ms is not None
@@ -141,7 +124,7 @@ class TestDeath:
     def test_nothing_is_lost(self, sides: Sides, made: Order, swaps: int, before: bool, to: str, after: str) -> None:
         bucket = bucket_of(made)
         if to == "legacy":
-            go(sides, made, "extracted")
+            hands.go(sides, made, "extracted")
             hands.write("extracted", made.pk, made.customer_id, "second")
         text = hands.texts(hands.owner_of(bucket) or "")
         goals.set_goals(LEGACY, [bucket], to)
@@ -151,7 +134,7 @@ class TestDeath:
         if after == "sweeper":
             moving.resume("orders", terms=replace(QUICK, begin=False), between=sides)
         else:
-            go(sides, made, to if after == "again" else hands.OTHER[to])
+            hands.go(sides, made, to if after == "again" else hands.OTHER[to])
         owner = hands.owner_of(bucket)
         assert owner is not None
         assert hands.texts(owner) == text
@@ -173,73 +156,11 @@ class TestDeath:
         assert moving.in_between("orders", between=sides) == ()
 
 
-class TestBeforehand:
-    """What can be done while everybody may write is not left for when nobody may."""
-
-    @pytest.mark.parametrize("to", ["extracted", "legacy"])
-    def test_what_waits_is_sent_before_the_freezing(self, sides: Sides, made: Order, to: str) -> None:
-        if to == "legacy":
-            go(sides, made, "extracted")
-            hands.write("extracted", made.pk, made.customer_id, "second")
-        waiting = []
-
-        class Watched(Mortal):
-            def change(self, aggregate: str, change: Change) -> bool:
-                waiting.append(hands.marked()[hands.OTHER[to]])
-                return super().change(aggregate, change)
-
-        assert hands.marked()[hands.OTHER[to]] == [str(made.pk)]
-        between = {name: Watched(side, Life()) for name, side in sides.items()}
-        assert move("orders", to, [bucket_of(made)], terms=QUICK, between=between).done  # type: ignore[arg-type]
-        assert waiting == [[], [], []]
-
-    def test_what_is_not_taken_there_keeps_the_bucket_and_holds_nobody(self, sides: Sides, made: Order) -> None:
-        parked(made)
-        done = go(sides, made, "extracted")
-        assert "is not taken by extracted" in done.stayed[bucket_of(made)]
-        assert states(bucket_of(made)) == {"legacy": (OWNER, 1), "extracted": (REPLICA, 1)}
-        assert not Handover.objects.exists()
-
-    def test_more_keeps_coming(self, sides: Sides, made: Order, monkeypatch: Patch) -> None:
-        """It is not waited for: what is left is sent while the bucket is frozen."""
-        send, sent = coordinator._send, []
-
-        def and_more(run: coordinator._Drive, goal: str) -> None:
-            send(run, goal)
-            sent.append(goal)
-            if run.frozen_at is None:
-                hands.write("legacy", made.pk, made.customer_id, f"again {len(sent)}")
-
-        monkeypatch.setattr(coordinator, "_send", and_more)
-        monkeypatch.setattr(coordinator, "FEW", 0)
-        assert go(sides, made, "extracted").done
-        assert len(sent) == coordinator.SENDS_BEFORE + 1
-        assert hands.texts("extracted") == {made.pk: f"again {coordinator.SENDS_BEFORE}"}
-
-    def test_a_refusal_that_nobody_looked_for_makes_the_commit_fail(
-        self, sides: Sides, made: Order, monkeypatch: Patch
-    ) -> None:
-        """The would-be owner is not looked at again while the bucket is frozen; its row decides all the same."""
-        bucket, refused = bucket_of(made), []
-
-        def abort(of: int) -> None:
-            if not refused:
-                refused.append(ownership.change(OWN, bucket, (REPLICA, 1), (REPLICA, 3)))
-                assert ownership.change(LEGACY, bucket, (FROZEN, 2), (OWNER, 3))
-
-        terms = replace(QUICK, frozen=abort)
-        done = move("orders", "extracted", [bucket], terms=terms, between=sides)
-        assert refused == [True]
-        assert (done.done, hands.owner_of(bucket)) == (True, "extracted")  # begun anew, since it was still the goal
-        steps = Handover.objects.order_by("id").values_list("step", "epoch")
-        assert list(steps) == [("freeze", 2), ("freeze", 4), ("commit", 4), ("learn", 4)]
-
-
 class TestAbort:
     def test_what_does_not_arrive_in_time_is_given_back(self, sides: Sides, made: Order, monkeypatch: Patch) -> None:
-        sending_nothing_beforehand(monkeypatch)
-        parked(made)
-        done = go(sides, made, "extracted")
+        hands.sending_nothing_beforehand(monkeypatch)
+        hands.parked(made)
+        done = hands.go(sides, made, "extracted")
         assert not done.done
         assert "is not taken by extracted" in done.stayed[bucket_of(made)]
         (legacy, theirs) = (states(bucket_of(made))[name] for name in ("legacy", "extracted"))
@@ -248,11 +169,11 @@ class TestAbort:
         hands.write("legacy", made.pk, made.customer_id, "second")
 
     def test_another_try_goes_through(self, sides: Sides, made: Order) -> None:
-        parked(made)
-        go(sides, made, "extracted")
+        hands.parked(made)
+        hands.go(sides, made, "extracted")
         with unseen():
             OwnOrder.objects.using("own").filter(pk=4711).delete()
-        assert go(sides, made, "extracted").done
+        assert hands.go(sides, made, "extracted").done
 
     def test_an_abort_that_comes_too_late_says_so(self, sides: Sides, made: Order) -> None:
         bucket = bucket_of(made)
@@ -268,7 +189,7 @@ class TestAbort:
 class TestConditions:
     def test_what_is_not_backfilled_stays(self, sides: Sides, made: Order) -> None:
         Ownership.objects.update(backfilled=False)
-        assert "Backfill it" in go(sides, made, "extracted").stayed[bucket_of(made)]
+        assert "Backfill it" in hands.go(sides, made, "extracted").stayed[bucket_of(made)]
 
     def test_work_under_way_is_waited_for(self, sides: Sides, made: Order) -> None:
         left = [2, 1, 0]
@@ -282,7 +203,7 @@ class TestConditions:
     def test_work_that_does_not_end_keeps_the_bucket(self, sides: Sides, made: Order) -> None:
         intents.register("orders", "test", lambda buckets: dict.fromkeys(buckets, 1))
         try:
-            assert "pieces of work" in go(sides, made, "extracted").stayed[bucket_of(made)]
+            assert "pieces of work" in hands.go(sides, made, "extracted").stayed[bucket_of(made)]
         finally:
             intents.forget("orders", "test")
 
@@ -299,7 +220,7 @@ class TestConditions:
         from migrations_plan.sync import leases
 
         with leases.held("default", "handover orders", 10), pytest.raises(Busy, match="is being done by"):
-            go(sides, made, "extracted")
+            hands.go(sides, made, "extracted")
 
     def test_a_service_with_its_hands_full_is_asked_again(self, sides: Sides, made: Order, monkeypatch: Patch) -> None:
         """The relay applies there as well, and only so much is applied at once."""
@@ -313,7 +234,7 @@ class TestConditions:
             return apply(*args)  # type: ignore[arg-type]
 
         monkeypatch.setattr(sides["extracted"], "apply", busy)
-        assert go(sides, made, "extracted").done
+        assert hands.go(sides, made, "extracted").done
         assert refusals == []
 
     def test_the_service_may_be_away(self, sides: Sides, made: Order) -> None:
@@ -346,7 +267,7 @@ class TestConditions:
 
 # --- each rule is needed -----------------------------------------------------------------------------------------
 def kept_when_moved(sides: Sides, made: Order) -> bool:
-    go(sides, made, "extracted")
+    hands.go(sides, made, "extracted")
     hands.relay_all(sides)
     return hands.texts("extracted") == {made.pk: "first"}
 
@@ -354,7 +275,7 @@ def kept_when_moved(sides: Sides, made: Order) -> bool:
 def kept_when_it_was_never_marked(sides: Sides, made: Order) -> bool:
     Mark.objects.all().delete()
     Ownership.objects.update(backfilled=False)
-    go(sides, made, "extracted")
+    hands.go(sides, made, "extracted")
     hands.relay_all(sides)
     owner = hands.owner_of(bucket_of(made))
     return owner is not None and hands.texts(owner) == {made.pk: "first"}
@@ -394,7 +315,7 @@ def no_epoch_falls(sides: Sides, made: Order) -> bool:
     for goal in ("extracted", "legacy"):
         begin(sides, bucket, goal, Life(1, before=True))
     before = states(bucket)
-    go(sides, made, "extracted")
+    hands.go(sides, made, "extracted")
     assert hands.owner_of(bucket) == "extracted"
     return all(states(bucket)[name][1] >= epoch for name, (_, epoch) in before.items())
 
@@ -437,19 +358,14 @@ def deciding(decide: Decide) -> Callable[[Patch], None]:
     return rule
 
 
-def sending_nothing_beforehand(patch: Patch) -> None:
-    """Leave everything for when nobody may write, as if it had come just before."""
-    patch.setattr(coordinator, "_send_beforehand", lambda run, goal, source: None)
-
-
 def without_draining(patch: Patch) -> None:
-    sending_nothing_beforehand(patch)
+    hands.sending_nothing_beforehand(patch)
     patch.setattr(coordinator, "_ready", lambda run, goal, source: True)
 
 
 def draining_before_freezing(patch: Patch) -> None:
     """Look whether all has arrived first, and write once more before the freezing."""
-    sending_nothing_beforehand(patch)
+    hands.sending_nothing_beforehand(patch)
     patch.setattr(coordinator, "_ready", lambda run, goal, source: True)
     before = coordinator._before_freezing
 
@@ -514,17 +430,10 @@ class TestRules:
 
 def test_looking_before_freezing_is_not_enough(sides: Sides, made: Order, monkeypatch: Patch) -> None:
     draining_before_freezing(monkeypatch)
-    go(sides, made, "extracted")
+    hands.go(sides, made, "extracted")
     assert hands.texts("extracted") == {made.pk: "first"}  # what was acknowledged in between is lost
 
 
 def test_nobody_says_who_is_to_own_it(sides: Sides, made: Order) -> None:
     with pytest.raises(NotYet, match="Nobody has said"):
         drive(LEGACY, bucket_of(made), sides, QUICK)
-
-
-def parked(made: Order) -> None:
-    """Have somebody else hold the order's number at the service."""
-    with unseen(), transaction.atomic(using="own"):
-        hands.own_order(4711, made.customer_id, "in the way")
-        OwnOrder.objects.using("own").filter(pk=4711).update(reference=made.number)
