@@ -46,8 +46,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--data", type=Path, metavar="FILE", help="a purchase history in the CDNOW format, also gzipped"
     )
     parser.add_argument("--no-traffic", action="store_true", help="start everything and send nothing")
-    parser.add_argument("--cut-over", action="store_true", help="let ownership change hands as well (not finished)")
-    parser.add_argument("--minutes", type=float, default=12.0, help="the run has failed after this long (default 12)")
+    parser.add_argument(
+        "--no-cut-over", action="store_true", help="leave out the acts in which ownership changes hands"
+    )
+    parser.add_argument("--minutes", type=float, default=25.0, help="the run has failed after this long (default 25)")
     parser.add_argument("--seed", type=int, default=7, help="of the invented shop and of the customers' choices")
     parser.add_argument(
         "--port-base", type=int, default=DEFAULT_PORT_BASE, help=f"the shop's port (default {DEFAULT_PORT_BASE})"
@@ -97,7 +99,7 @@ def play(options: argparse.Namespace, site: Site, stack: Stack) -> int:
             progress.say("everything is running")
         else:
             run, before = begin(options, site, stack, log, deadline, progress)
-            tell(run, progress, story(cut_over=options.cut_over))
+            tell(run, progress, story(cut_over=not options.no_cut_over))
             progress.say("traffic has ended; settling what is open, delivering what is under way")
             evidence.settle(run)
     if options.no_traffic:

@@ -28,6 +28,16 @@ class Reply:
     error: str = ""
 
     @property
+    def stale(self) -> bool:
+        """Whether the answer says of itself that it may be behind."""
+        return self.headers.get("X-Strangler-Stale") == "1"
+
+    @property
+    def comes_back(self) -> bool:
+        """Whether it asks the client to come back."""
+        return self.status == 503 and "Retry-After" in self.headers
+
+    @property
     def code(self) -> str:
         """The machine-readable code of a refusal, if the answer has one."""
         return str(self.data.get("code", "")) if isinstance(self.data, dict) else ""
@@ -119,7 +129,8 @@ class Client:
                 break
             self._sleep(wait)
         seconds = self._clock() - begun
-        failure = self._failure(method, path, reply, expect, seconds)
+        put_off = self.log.owner_is_dead and not repeatable and reply.comes_back
+        failure = "" if put_off else self._failure(method, path, reply, expect, seconds)
         self.log.add(
             Record(
                 at=now(),
@@ -133,6 +144,8 @@ class Client:
                 tries=tries,
                 bucket=self.bucket,
                 failure=failure,
+                stale=reply.stale,
+                put_off=put_off,
             )
         )
         return reply

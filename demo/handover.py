@@ -67,15 +67,16 @@ def killed_on_the_way(run: Run) -> None:
     finally:
         moving.send_signal(signal.SIGKILL)
         moving.wait(10)
-    for name in ("orders-own", "celery-sync"):
-        run.stack.kill(name)
-    found = owners(run)
-    run.note(
-        f"killed with {found.extracted} buckets at the service, {found.legacy} in the shop, {found.between} between"
-    )
-    for name in ("orders-own", "celery-sync"):
-        run.stack.restart(name)
-    run.wait(enough(run, len(run.log), requests=60, orders=4), seconds=40, what="customers order again")
+    with run.log.owner_dead():
+        for name in ("orders-own", "celery-sync"):
+            run.stack.kill(name)
+        found = owners(run)
+        run.note(
+            f"killed with {found.extracted} buckets at the service, {found.legacy} in the shop, {found.between} between"
+        )
+        for name in ("orders-own", "celery-sync"):
+            run.stack.restart(name)
+        run.wait(enough(run, len(run.log), requests=60, orders=4), seconds=40, what="customers order again")
     _advance(run, "separate.cutover@100")
     _owned(run, 100)
     steady(run, reads=100, writes=100, requests=100, orders=10)

@@ -3,7 +3,8 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 NO_SIDE = "none"
@@ -28,6 +29,10 @@ class Record:
     """Where the customer's orders belong; None for visitors and staff."""
     failure: str = ""
     """Why the customer had no right answer in time; empty if it had one."""
+    stale: bool = False
+    """Whether the answer said of itself that it may be behind."""
+    put_off: bool = False
+    """Whether a client that cannot ask again was told to come back, while the owner of its data was dead."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +60,8 @@ class Log:
     records: list[Record] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)
     """Read-backs that did not show what had been acknowledged."""
+    owner_is_dead: bool = False
+    """Whether whoever owns the orders is dead, so that nobody may write them."""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def add(self, record: Record) -> None:
@@ -66,6 +73,15 @@ class Log:
         """Keep one read-back that was not as acknowledged."""
         with self._lock:
             self.differences.append(f"[{self.act}] {what}")
+
+    @contextmanager
+    def owner_dead(self) -> Iterator[None]:
+        """Know, for the length of the block, that nobody can write the orders."""
+        self.owner_is_dead = True
+        try:
+            yield
+        finally:
+            self.owner_is_dead = False
 
     def since(self, index: int) -> list[Record]:
         """Return the records from ``index`` on."""

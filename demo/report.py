@@ -110,6 +110,8 @@ def summary(
             sides,
         ),
         f"  {len(records)} requests, {retried} of them sent more than once, {len(evidence.failures)} failed",
+        f"  {sum(record.stale for record in records)} reads said that they may be behind; "
+        f"{sum(record.put_off for record in records)} writes without a key were put off while nobody could write",
         table(
             "What the router counted",
             ("kind, side, outcome", "requests"),

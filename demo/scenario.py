@@ -251,7 +251,7 @@ CUT_OVER: Sequence[Act] = (
         play=killed_on_the_way,
     ),
 )
-"""Played on request: on small machines not every customer is answered in time while SQLite's files change hands."""
+"""The longest acts, and the hardest on a machine; a shorter story goes without them."""
 
 
 def story(*, cut_over: bool) -> Sequence[Act]:

@@ -65,7 +65,7 @@ class Customer:
     def list_orders(self) -> None:
         """Read the newest orders, which have to be the acknowledged ones in their order."""
         reply = self.client.get("list", "/api/orders/")
-        if reply.status != 200 or self.unanswered or not self.orders:
+        if reply.status != 200 or reply.stale or self.unanswered or not self.orders:
             return
         newest = list(self.orders.values())[-PAGE:][::-1]
         shown = reply.data["results"][: len(newest)]
@@ -82,7 +82,7 @@ class Customer:
         if order_id is None:
             return self.list_orders()
         reply = self.client.get("detail", f"/api/orders/{order_id}/")
-        if reply.status == 200:
+        if reply.status == 200 and not reply.stale:
             self._compare(reply.data)
         return None
 
