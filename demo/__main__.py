@@ -46,9 +46,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--data", type=Path, metavar="FILE", help="a purchase history in the CDNOW format, also gzipped"
     )
     parser.add_argument("--no-traffic", action="store_true", help="start everything and send nothing")
-    parser.add_argument(
-        "--no-cut-over", action="store_true", help="leave out the acts in which ownership changes hands"
-    )
+    parser.add_argument("--no-cut-over", action="store_true", help="leave out the acts in which owners change")
     parser.add_argument("--minutes", type=float, default=25.0, help="the run has failed after this long (default 25)")
     parser.add_argument("--seed", type=int, default=7, help="of the invented shop and of the customers' choices")
     parser.add_argument(

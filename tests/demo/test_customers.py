@@ -137,3 +137,27 @@ def test_unexpected_status_is_a_failure() -> None:
     customer, log = client(Answers((500, {})))
     customer.get("list", "/api/orders/")
     assert "expected 200, got 500" in log.failures()[0]
+
+
+def test_without_a_key_a_write_may_be_put_off_while_its_owner_is_dead() -> None:
+    session = Answers((503, {"Retry-After": "1"}), (503, {"Retry-After": "1"}), (503, {}))
+    caller, log = client(session, sends_keys=False)
+    caller.call("order", "POST", "/api/orders/", body={})
+    with log.owner_dead():
+        caller.call("order", "POST", "/api/orders/", body={})
+        caller.call("order", "POST", "/api/orders/", body={})
+    assert [(bool(one.failure), one.put_off) for one in log.records] == [(True, False), (False, True), (True, False)]
+
+
+def test_with_a_key_it_may_not() -> None:
+    caller, log = client(Answers((503, {"Retry-After": "1"})))
+    with log.owner_dead():
+        caller.call("order", "POST", "/api/orders/", body={})
+    (record,) = log.records
+    assert (record.put_off, bool(record.failure)) == (False, True)
+
+
+def test_an_answer_that_may_be_behind_is_known_by_its_header() -> None:
+    caller, log = client(Answers((200, {"X-Strangler-Stale": "1"}), (200, {})))
+    assert [caller.get("list", "/api/orders/").stale for _ in range(2)] == [True, False]
+    assert [one.stale for one in log.records] == [True, False]
