@@ -1,4 +1,4 @@
-"""What shadowing costs the customer: ``python -m benchmarks.shadow``, about two minutes (``--quick``: half of it).
+"""What shadowing costs the customer: ``python -m benchmarks.shadow``, about six minutes (``--quick``: two).
 
 Every GET of a small monolith is compared with a service that is well, slow, dead or broken. The same requests are sent,
 in turns, to a monolith without shadowing and to one in which laboratory compares. Only ratios of one run mean anything.
@@ -26,8 +26,8 @@ AIM = 1.05
 CLIENTS = 4
 PER_SECOND = 25.0
 """Requests of each client; a server that is not saturated shows what its customers wait for."""
-ROUNDS, SECONDS = 6, 1.5
-QUICK_ROUNDS, QUICK_SECONDS = 3, 1.0
+ROUNDS, SECONDS = 7, 4.0
+QUICK_ROUNDS, QUICK_SECONDS = 4, 2.0
 FAULTS = ("well", "slow", "dead", "broken")
 
 
