@@ -130,7 +130,8 @@ class Client:
             self._sleep(wait)
         seconds = self._clock() - begun
         put_off = self.log.owner_is_dead and not repeatable and reply.comes_back
-        failure = "" if put_off else self._failure(method, path, reply, expect, seconds)
+        not_there_yet = self.log.owner_is_dead and reply.stale and reply.status == 404
+        failure = "" if put_off or not_there_yet else self._failure(method, path, reply, expect, seconds)
         self.log.add(
             Record(
                 at=now(),

@@ -161,3 +161,13 @@ def test_an_answer_that_may_be_behind_is_known_by_its_header() -> None:
     caller, log = client(Answers((200, {"X-Strangler-Stale": "1"}), (200, {})))
     assert [caller.get("list", "/api/orders/").stale for _ in range(2)] == [True, False]
     assert [one.stale for one in log.records] == [True, False]
+
+
+def test_what_is_not_found_may_not_be_there_yet_while_its_owner_is_dead() -> None:
+    stale = (404, {"X-Strangler-Stale": "1"})
+    caller, log = client(Answers(stale, stale, (404, {})))
+    caller.get("detail", "/api/orders/1/")
+    with log.owner_dead():
+        caller.get("detail", "/api/orders/1/")
+        caller.get("detail", "/api/orders/1/")
+    assert [bool(one.failure) for one in log.records] == [True, False, True]
