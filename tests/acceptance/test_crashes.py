@@ -194,7 +194,7 @@ def test_a_shop_worker_dies_after_it_took_the_key_from_a_service_that_commits_la
         return customer.order("taken", key=key)
 
     with under_way(house, "in transaction", ask, key):
-        wait_until(IdempotencyKey.objects.filter(holder="legacy").exists, "legacy takes the key", timeout=5)
+        wait_until(IdempotencyKey.objects.filter(holder="legacy").exists, "legacy takes the key", timeout=15)
         house.kill_workers("shop")
         placed = answer_within(ask)
     nothing_is_under_way(house, customer)

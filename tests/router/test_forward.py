@@ -172,7 +172,7 @@ class TestStreaming:
             response = send(server.upstream(), get())
             response.close()
             assert len(pool_for(server.upstream())) == 0
-            assert server.closed.acquire(timeout=5)
+            assert server.closed.acquire(timeout=20)
 
     @pytest.mark.parametrize(
         ("data", "cause"),
@@ -441,7 +441,7 @@ class TestPool:
     def test_a_connection_closed_while_idle_is_replaced_silently(self) -> None:
         with raw_server(once(ok()), answering(ok(b"again"))) as server:
             send(server.upstream(), get())
-            assert server.closed.acquire(timeout=5)
+            assert server.closed.acquire(timeout=20)
             assert send(server.upstream(), get(method="POST", body=b"{}")).body == b"again"
         assert (server.connections, len(server.requests)) == (2, 2)
 

@@ -37,7 +37,7 @@ def clean() -> Iterator[None]:
 def shadows() -> Iterator[ShadowPool]:
     made = ShadowPool(SETTINGS)
     yield made
-    assert made.stop(5)
+    assert made.stop(20)
 
 
 def slow_down(side: str = "legacy") -> None:
@@ -66,7 +66,7 @@ def test_nothing_is_compared_that_a_slow_side_answers(shadows: ShadowPool, caplo
         assert shadows.submit(job(answered_by="shared"))
         recover()
         assert shadows.submit(job())
-        assert shadows.drain(5)
+        assert shadows.drain(20)
     assert counted() == {
         ("dropped", "slowed_down"): 1,
         ("match", ""): 2,
@@ -100,11 +100,11 @@ def test_what_is_queued_when_the_side_slows_down_is_dropped(shadows: ShadowPool)
 
     for _ in range(2):
         shadows.submit(job(ask_copy=ask))
-        assert started.acquire(timeout=5)
+        assert started.acquire(timeout=20)
     shadows.submit(job())
     slow_down()
     go.set()
-    assert shadows.drain(5)
+    assert shadows.drain(20)
     assert counted()["dropped", "slowed_down"] == 1
 
 
@@ -121,7 +121,7 @@ def test_memory_that_runs_short_stops_all_of_it(shadows: ShadowPool, tmp_path: P
     guard._state.looked = 0.0
     guard.look_at_memory()
     assert shadows.submit(job())
-    assert shadows.drain(5)
+    assert shadows.drain(20)
     assert counted() == {
         ("dropped", "memory"): 1,
         ("match", ""): 1,
@@ -145,7 +145,7 @@ def test_a_stopped_pool_leaves_no_thread_and_counts_what_it_leaves_undone() -> N
     shadows.submit(job())
     assert not shadows.stop(), "one is still at it"
     go.set()
-    assert shadows.stop(5)
+    assert shadows.stop(20)
     assert not shadows.submit(job())
     assert set(threading.enumerate()) == before
     assert counted() == {("match", ""): 1, ("dropped", "stopped"): 2}
@@ -154,10 +154,10 @@ def test_a_stopped_pool_leaves_no_thread_and_counts_what_it_leaves_undone() -> N
 def test_new_settings_leave_none_of_the_old_threads() -> None:
     assert pool.submit(job())
     old = pool.current()
-    assert old.drain(5)
+    assert old.drain(20)
     with override_settings(STRANGLER={**STRANGLER, "SHADOW": {"WORKERS": 1}}):
         assert pool.current() is not old
-        assert old.stop(5)
+        assert old.stop(20)
 
 
 def test_too_much_of_a_request_or_of_all_together_is_dropped(shadows: ShadowPool) -> None:

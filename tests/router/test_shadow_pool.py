@@ -81,7 +81,7 @@ def test_comparisons_are_made_in_the_background(shadows: ShadowPool) -> None:
 
     for _ in range(3):
         assert shadows.submit(job(ask_copy=ask))
-    assert shadows.drain(5)
+    assert shadows.drain(20)
     assert threading.get_ident() not in threads
     assert counted() == {("match", ""): 3}
 
@@ -96,10 +96,10 @@ def test_the_newest_are_dropped_when_the_queue_is_full(shadows: ShadowPool) -> N
 
     for _ in range(2):
         shadows.submit(job(ask_copy=ask))
-        assert started.acquire(timeout=5)
+        assert started.acquire(timeout=20)
     accepted = [shadows.submit(job()) for _ in range(5)]
     go.set()
-    assert shadows.drain(5)
+    assert shadows.drain(20)
     assert accepted == [True, True, True, False, False]
     assert counted() == {("match", ""): 5, ("dropped", "queue_full"): 2}
 
@@ -111,7 +111,7 @@ def test_submitting_does_not_wait_for_a_slow_service(shadows: ShadowPool) -> Non
         shadows.submit(job(ask_copy=lambda: (go.wait(5) and answer()) or answer()))
     assert time.monotonic() - started < 1
     go.set()
-    assert shadows.drain(5)
+    assert shadows.drain(20)
 
 
 def test_large_answers_are_dropped_before_they_are_queued(shadows: ShadowPool) -> None:
@@ -121,7 +121,7 @@ def test_large_answers_are_dropped_before_they_are_queued(shadows: ShadowPool) -
 
 def test_what_waited_too_long_is_not_asked(shadows: ShadowPool) -> None:
     shadows.submit(job(submitted=time.monotonic() - 6, ask_copy=lambda: pytest.fail("asked")))
-    assert shadows.drain(5)
+    assert shadows.drain(20)
     assert counted() == {("dropped", "expired"): 1}
 
 
@@ -133,7 +133,7 @@ def test_a_service_that_fails_switches_its_shadow_off_and_nothing_else(shadows: 
         patch.setattr(store, "save", lambda *args: None)
         for _ in range(8):
             shadows.submit(job(ask_copy=ask))
-            assert shadows.drain(5)
+            assert shadows.drain(20)
     assert counted() == {("error", "StranglerError"): 5, ("dropped", "breaker_open"): 3}
     assert [(item.name, item.state) for item in breaker.breakers("orders")] == [("orders.shared.shadow", "open")]
 
@@ -144,9 +144,9 @@ def test_a_failing_store_stops_nothing(shadows: ShadowPool, monkeypatch: pytest.
 
     monkeypatch.setattr(store, "save", broken)
     shadows.submit(job(ask_copy=lambda: answer(2)))
-    assert shadows.drain(5)
+    assert shadows.drain(20)
     shadows.submit(job())
-    assert shadows.drain(5)
+    assert shadows.drain(20)
     assert counted() == {("mismatch", ""): 1, ("match", ""): 1}
 
 
@@ -169,7 +169,7 @@ def test_what_is_asked_again_after_a_moment_holds_no_thread() -> None:
     assert counted() == {("match", ""): 1, ("dropped", "queue_full"): 1}
     assert not patient.drain(0)
     patient.stop()
-    assert patient.drain(5)
+    assert patient.drain(20)
 
 
 def test_what_had_to_wait_for_its_moment_is_not_too_old() -> None:
@@ -184,7 +184,7 @@ def test_what_had_to_wait_for_its_moment_is_not_too_old() -> None:
 def test_a_store_without_an_upstream_is_counted(shadows: ShadowPool) -> None:
     shadows.submit(job(store="own"))
     shadows.submit(job(service="moon"))
-    assert shadows.drain(5)
+    assert shadows.drain(20)
     assert counted() == {("dropped", "misconfigured"): 2}
 
 
@@ -197,12 +197,12 @@ def test_the_pool_of_the_process_follows_the_settings() -> None:
 
 def test_a_forked_child_makes_threads_of_its_own() -> None:
     assert pool.submit(job())
-    assert pool.current().drain(5)
+    assert pool.current().drain(20)
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
-            status = 0 if pool.submit(job()) and pool.current().drain(5) else 2
+            status = 0 if pool.submit(job()) and pool.current().drain(20) else 2
         finally:
             os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
@@ -254,5 +254,5 @@ def test_no_more_than_so_many_are_kept() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_a_mismatch_found_in_the_background_is_stored(shadows: ShadowPool) -> None:
     shadows.submit(job(ask_copy=lambda: answer(2)))
-    assert shadows.drain(5)
+    assert shadows.drain(20)
     assert ShadowMismatch.objects.get().fields == ["v"]
