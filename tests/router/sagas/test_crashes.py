@@ -12,7 +12,7 @@ from router.sagas.models import Saga
 from tests.processes import database_url, start_process
 from tests.router.sagas.shelf import Shelf
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
 BEFORE = ("begun", "before look", "noted look", "before reserve", "after reserve", "noted reserve", "crossing")
 AFTER = ("crossed", "before confirm", "after confirm")
 UNDOING = ("turned back", "before undoing reserve", "after undoing reserve", "noted undoing reserve")
