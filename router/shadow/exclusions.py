@@ -17,12 +17,11 @@ from router.metrics import Outcome
 from router.models.shadow import ShadowFieldCount, ShadowRule
 from router.models.traffic import ShadowMismatch, TrafficCount
 from router.shadow import applied
+from router.shadow.verdicts import NEVER_LEFT_OUT
 
 logger = logging.getLogger(__name__)
 
 EVERYTHING = frozenset({"**", "*", "[]", "(body)", "**.*"})
-NEVER = ("(status)", "(error", "(content type)", "(any field)", "(changed)", "(other fields)")
-"""Fields that say whether there was an answer at all, and names that stand for several."""
 
 
 class Refused(StranglerError):
@@ -52,7 +51,7 @@ def check(service: str, route: str, path: str, reason: str) -> None:
         raise Refused(str(mistake)) from None
     if path in EVERYTHING:
         raise Refused(f"{path!r} leaves out everything. To compare nothing of a route declare it with shadow=False.")
-    if path.startswith(NEVER):
+    if path.startswith(NEVER_LEFT_OUT):
         raise Refused(
             f"{path!r} is no field that could be noise: it says what became of an answer. Repair the service, or "
             "declare the rule beside the route, where it is reviewed."

@@ -8,6 +8,9 @@ from math import ceil
 from router.shadow.intervals import Z_ENOUGH, Z_NOISE, Z_SURE, by_chance, wilson
 from router.shadow.runner import MAX_ROUNDS
 
+NEVER_LEFT_OUT = ("(status)", "(error", "(content type)", "(any field)", "(changed)", "(other fields)")
+"""Fields that say whether there was an answer at all, and names that stand for several."""
+
 
 class Says(enum.StrEnum):
     """What counts say of a field or a route."""
@@ -54,6 +57,11 @@ class FieldCounts:
     def is_failure(self) -> bool:
         """Whether this is no field, but a way in which the service failed to answer."""
         return self.field.startswith("(error")
+
+    @property
+    def may_be_left_out(self) -> bool:
+        """Whether somebody may decide that it is not compared."""
+        return not self.field.startswith(NEVER_LEFT_OUT)
 
 
 @dataclass(frozen=True, kw_only=True)

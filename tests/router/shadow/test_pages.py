@@ -50,6 +50,14 @@ def test_findings_by_route_and_field(client: Client) -> None:
     assert ">Examples<" not in text
 
 
+def test_what_cannot_be_left_out_is_not_offered(client: Client) -> None:
+    counted("", raw=200, stayed=3, noise=10)
+    for field in ("(status)", "(error timeout)", "total"):
+        counted(field, raw=3, stayed=1)
+    login(client, "view_shadowmismatch", "add_shadowrule")
+    assert page(client, "findings").content.decode().count("Leave&nbsp;out") == 1
+
+
 @pytest.mark.parametrize(
     ("permissions", "name", "status"),
     [
