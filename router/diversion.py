@@ -33,6 +33,7 @@ from router.forward import (
 )
 from router.handover.errors import MetFence
 from router.handover.own_writes import caught_up
+from router.handover.owners import refuse_if_moved
 from router.idempotency.claims import HEADER as KEY_HEADER
 from router.idempotency.claims import Claim, Stored, fingerprint_of, seize
 from router.idempotency.errors import IdempotencyError
@@ -151,6 +152,8 @@ def _divert_write(exchange: Exchange) -> Steps[Answered]:
     except NO_ANSWER as why:
         if exchange.decision.owner != "extracted":
             return (yield from _unanswered(exchange, why, key))
+        if isinstance(why, NOT_SENT):
+            yield from in_database(partial(refuse_if_moved, exchange.decision, why))
         return _unavailable(exchange, str(why), key)  # legacy may not write what the service owns
 
 

@@ -12,7 +12,8 @@ from django.db import DatabaseError
 
 from router import poller, snapshot
 from router.conf import conf
-from router.handover.errors import Unowned
+from router.decide import Decision
+from router.handover.errors import MetFence, Unowned
 from router.holders import Holder
 from router.snapshot import OwnershipSource
 from router.steps import Steps, in_database, pause
@@ -43,6 +44,22 @@ def owner_or_none(service: str, bucket: int) -> Holder:
     except DatabaseError as error:
         logger.warning("who owns bucket %s of %s cannot be read: %s", bucket, service, error)
         return "none"
+
+
+def refuse_if_moved(decision: Decision, why: Exception) -> None:
+    """Raise MetFence if the service, which was never sent the write, does not own the data any more.
+
+    The snapshot is up to a second old, and a service that has nothing to write any more may be gone by then.
+    """
+    if decision.bucket is None:
+        return
+    try:
+        owner = owner_now(decision.service, decision.bucket)
+    except DatabaseError as error:
+        logger.warning("who owns bucket %s of %s cannot be read: %s", decision.bucket, decision.service, error)
+        return
+    if owner != "extracted":
+        raise MetFence(decision.service, bucket=decision.bucket) from why
 
 
 class Wait:

@@ -22,6 +22,7 @@ from router.diversion import NOT_SENT, code_of
 from router.fences import NotOwner
 from router.handover.carry import carried_out
 from router.handover.errors import MetFence, Unowned
+from router.handover.owners import refuse_if_moved
 from router.holders import Holder
 from router.idempotency.claims import Claim, Stored, checked_key, claim, seize
 from router.idempotency.errors import ClaimLost
@@ -138,6 +139,8 @@ class _Call(Generic[R]):
             raise why
         if self.decision.owner == "extracted":
             self._warn(why)
+            if isinstance(why, NOT_SENT):
+                refuse_if_moved(self.decision, why)
             raise self.unavailable("the service that owns the data did not answer, and legacy may not write it", key)
         if isinstance(why, NOT_SENT) and self.given is None:
             self._warn(why)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
-from django.db import OperationalError, connection, transaction
+from django.db import DatabaseError, OperationalError, connection, transaction
 from django.test import AsyncClient, Client
 from django.utils import timezone
 
@@ -168,6 +168,25 @@ class TestTheServiceOwnsIt:
         for _ in range(8):  # until the breaker is open, and after that
             answer = post()
             assert (answer.status_code, answer["Retry-After"], names()) == (503, "1", [])
+
+    def test_what_came_home_a_moment_ago_is_done_there_if_it_was_never_sent(
+        self, owned: None, settings: Any, now: Any
+    ) -> None:
+        """A service that owns nothing any more may be gone before every process knows."""
+        point(settings, own=f"http://127.0.0.1:{free_port()}")
+        now("legacy")
+        assert post(body="hello").content == b"legacy made hello"
+        assert names() == ["hello"]
+
+    def test_but_nobody_does_what_may_have_been_sent(self, owned: None, own: Recorder, now: Any) -> None:
+        own.answer = fail
+        now("legacy")
+        assert (post().status_code, names()) == (503, [])
+
+    def test_nor_where_nobody_can_say_who_owns_it(self, owned: None, settings: Any, now: Any) -> None:
+        point(settings, own=f"http://127.0.0.1:{free_port()}")
+        now(DatabaseError("gone"))
+        assert (post().json()["code"], names()) == ("unavailable", [])
 
     def test_a_write_is_waited_for_and_a_read_is_not(self, owned: None, own: Recorder, settings: Any) -> None:
         """The copy can show it instead; nobody else can do it."""

@@ -114,6 +114,15 @@ class TestOwned:
                 make(OWNER, "a")
         assert names() == []
 
+    @pytest.mark.parametrize("key", [None, "k1"])
+    def test_but_what_came_home_a_moment_ago_is_done_there(
+        self, make: Any, owned: None, settings: Any, monkeypatch: Any, key: str | None
+    ) -> None:
+        point(settings, own=f"http://127.0.0.1:{free_port()}")
+        say(monkeypatch, "legacy")
+        assert (make.once(key) if key else make)(OWNER, "a") == "legacy"
+        assert names() == ["a", "note a"]
+
     def test_a_read_comes_from_the_copy(self, peek: Any, own: Recorder, owned: None) -> None:
         own.answer = fail
         assert peek(OWNER) == "legacy"
