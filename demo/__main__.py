@@ -47,6 +47,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--no-traffic", action="store_true", help="start everything and send nothing")
     parser.add_argument("--no-cut-over", action="store_true", help="leave out the acts in which owners change")
+    parser.add_argument("--kill-owner", action="store_true", help="kill who moves and who owns the orders, on the way")
     parser.add_argument("--minutes", type=float, default=25.0, help="the run has failed after this long (default 25)")
     parser.add_argument("--seed", type=int, default=7, help="of the invented shop and of the customers' choices")
     parser.add_argument(
@@ -97,7 +98,7 @@ def play(options: argparse.Namespace, site: Site, stack: Stack) -> int:
             progress.say("everything is running")
         else:
             run, before = begin(options, site, stack, log, deadline, progress)
-            tell(run, progress, story(cut_over=not options.no_cut_over))
+            tell(run, progress, story(cut_over=not options.no_cut_over, killed=options.kill_owner))
             progress.say("traffic has ended; settling what is open, delivering what is under way")
             evidence.settle(run)
     if options.no_traffic:

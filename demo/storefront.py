@@ -109,7 +109,8 @@ class PageCustomer(Customer):
         order_id = _order_of(reply)
         if order_id is None:
             self.unanswered.add(reference)
-            self._differ(f"check-out of {reference}: {reply.status}, leads to {reply.headers.get('Location')!r}")
+            if not self.client.log.owner_is_dead:  # the pieces are reserved, and nobody knows yet what becomes of it
+                self._differ(f"check-out of {reference}: {reply.status}, leads to {reply.headers.get('Location')!r}")
             return reply.status
         self._read_new(order_id, wanted=wanted, ship_to=address, reference=reference)
         return reply.status
