@@ -37,7 +37,7 @@ from router.handover.owners import refuse_if_moved
 from router.idempotency.claims import HEADER as KEY_HEADER
 from router.idempotency.claims import Claim, Stored, fingerprint_of, seize
 from router.idempotency.errors import IdempotencyError
-from router.idempotency.guard import CLAIM_ATTRIBUTE, kept_of, settle
+from router.idempotency.guard import CLAIM_ATTRIBUTE, settle
 from router.identity import HEADER as IDENTITY_HEADER
 from router.identity.tokens import issue
 from router.metrics import Outcome
@@ -210,7 +210,7 @@ def _under_claim(exchange: Exchange, why: Exception, held: Claim, outcome: Outco
         yield from in_database(held.lapse)
         setattr(request, CLAIM_ATTRIBUTE, None)
         raise
-    yield from in_database(lambda: settle(request, **kept_of(answered.response)))
+    yield from in_database(lambda: settle(request, answered.response))
     return (yield from _overtaken(exchange, why, key)) if held.lost else answered
 
 

@@ -14,7 +14,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from router.idempotency.guard import JSON, Outcome, encode, has_pending_claim, run_once, settle
+from router.idempotency.guard import Outcome, encode, has_pending_claim, run_once, settle
 from router.identity import Identity
 from router.identity.resolvers import CredentialsRejected, identity_of
 
@@ -83,10 +83,7 @@ class IdempotentViewMixin:
         """Settle a claim whose work was refused with the answer that says so."""
         raw = getattr(request, "_request", request)
         if has_pending_claim(raw):
-            plain = isinstance(response, HttpResponse) and not isinstance(response, Response)
-            body = response.content if plain else encode(getattr(response, "data", None))
-            kind = response.get("Content-Type", "") if plain else JSON
-            settle(raw, status=response.status_code, content_type=kind, body=body)
+            settle(raw, response, body=encode(response.data) if isinstance(response, Response) else None)
         return super().finalize_response(request, response, *args, **kwargs)  # type: ignore[misc]
 
     def run_once(self, request: Request, scope: str, work: Callable[[], tuple[int, Any]]) -> Outcome:

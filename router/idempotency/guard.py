@@ -19,7 +19,7 @@ from router.whole import whole
 CLAIM_ATTRIBUTE = "strangler_claim"
 OWNER_ATTRIBUTE = "strangler_key_owner"
 JSON = "application/json"
-LATER = frozenset({408, 425, 429, 503})
+_LATER = frozenset({408, 425, 429, 503})
 """Statuses that say nothing about the request but that it may be sent again."""
 
 
@@ -106,22 +106,35 @@ def give_back(held: Claim | None) -> None:
         held.give_back()
 
 
-def settle(request: HttpRequest, *, status: int, content_type: str, body: bytes, location: str | None = None) -> None:
+def is_no_answer(response: HttpResponseBase) -> bool:
+    """Whether a response says nothing of the request: a server error, or one that asks to come back later."""
+    return response.status_code >= 500 or asks_again(response)
+
+
+def asks_again(response: HttpResponseBase) -> bool:
+    """Whether the same request is to be sent again: by its status, or as a refusal that says when."""
+    return response.status_code in _LATER or (response.status_code >= 400 and response.has_header("Retry-After"))
+
+
+def settle(request: HttpRequest, response: HttpResponseBase, *, body: bytes | None = None) -> None:
     """Record the answer of a request whose work was refused, so that a late twin is refused in the same way.
 
     A server error is not an answer: its key is given back for another try, unless the other side may still be working
     on it; then this answer, too, has to be the last word. One that asks to come back later never is to a client that
-    can, with a key of its own.
+    can, with a key of its own. ``body`` is the JSON that a response not yet rendered is going to have.
     """
     if not has_pending_claim(request):
         return
     held: Claim = getattr(request, CLAIM_ATTRIBUTE)
-    if (status >= 500 or status in LATER) and not held.taken_over:
+    if is_no_answer(response) and not held.taken_over:
         held.release()
-    elif status in LATER and HEADER in request.headers:
+    elif asks_again(response) and HEADER in request.headers:
         held.lapse()
     else:
-        held.finish(status=status, content_type=content_type, body=body, location=location)
+        kept = (
+            kept_of(response) if body is None else {"status": response.status_code, "content_type": JSON, "body": body}
+        )
+        held.finish(**kept)
 
 
 def kept_of(response: HttpResponseBase) -> dict[str, Any]:

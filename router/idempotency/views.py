@@ -15,7 +15,7 @@ from django.http.multipartparser import MultiPartParserError
 from router.fences import NotOwner
 from router.idempotency.claims import Claim, Stored
 from router.idempotency.errors import IdempotencyError
-from router.idempotency.guard import LATER, give_back, held_for, kept_of, settle
+from router.idempotency.guard import give_back, held_for, is_no_answer, kept_of, settle
 from router.idempotency.models import IdempotencyKey
 from router.whole import whole
 
@@ -65,7 +65,7 @@ def _run_once(request: HttpRequest, scope: str, work: Callable[[], HttpResponseB
         response = _work(request, held, work)
     except IdempotencyError as error:
         return _refused(error)
-    settle(request, **kept_of(response))  # what was refused, or is to be tried again
+    settle(request, response)  # what was refused, or is to be tried again
     return response
 
 
@@ -74,7 +74,7 @@ def _work(request: HttpRequest, held: Claim | None, work: Callable[[], HttpRespo
     try:
         with _atomic([own, *(alias for alias in _as_configured() if alias != own)]):
             response: Any = whole(functools.partial(_rendered, work))
-            if response.status_code >= 500 or response.status_code in LATER:
+            if is_no_answer(response):
                 raise _Failed(response)
             if held is not None:
                 held.complete(**kept_of(response))

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from legacy_shop.orders.api_serializers import OrderSerializer, StaffOrderSerial
 from legacy_shop.orders.models import Order, OrderLine
 from legacy_shop.payments.models import PaymentAttempt
 from legacy_shop.payments.services import pay_order, settle_open
+from router.idempotency.models import IdempotencyKey, TravellingKey
 from tests.legacy_shop.samples import (
     ADDRESS,
     DECLINED,
@@ -364,6 +366,30 @@ def test_paying_again_under_the_same_key_asks_nobody(
         )
         assert (first.status_code, again.status_code, again.content) == (status, status, first.content)
     assert len(provider.ledger.rows("charge")) == 2
+
+
+def test_who_is_told_that_the_payment_is_under_way_gets_its_answer_later(
+    client: APIClient, customer: User, provider: ProviderServer
+) -> None:
+    """The charge is opened under a key of its own, which may be held when the client comes again under its own."""
+    ask = partial(
+        client.post,
+        f"/api/orders/{make_order(customer).pk}/pay/",
+        {"card": GOOD},
+        format="json",
+        headers={"Idempotency-Key": "p-1"},
+    )
+    paid = ask()
+    IdempotencyKey.objects.filter(scope="payments").delete()
+    TravellingKey.objects.all().delete()
+    opening = IdempotencyKey.objects.filter(key__startswith="pay-")
+    opening.update(state=IdempotencyKey.State.CLAIMED, lease_until=timezone.now() + timedelta(minutes=1))
+
+    for _ in range(2):
+        held = ask()
+        assert (held.status_code, held.json()["code"], held["Retry-After"]) == (409, "idempotency_key_in_flight", "1")
+    opening.update(state=IdempotencyKey.State.DONE)
+    assert (ask().status_code, ask().json()) == (200, paid.json())
 
 
 def test_paying_without_an_answer_is_open(client: APIClient, customer: User, provider: ProviderServer) -> None:

@@ -10,7 +10,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection, connections, transaction
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.test import Client, RequestFactory
 from django.utils import timezone
 from rest_framework.authtoken.models import Token
@@ -21,7 +21,7 @@ from router.drf import IdempotentViewMixin, as_response
 from router.idempotency import errors
 from router.idempotency.claims import Claim, Stored, claim, fingerprint_of, seize
 from router.idempotency.conf import check_settings
-from router.idempotency.guard import has_pending_claim, run_once, settle
+from router.idempotency.guard import has_pending_claim, held_for, run_once, settle
 from router.idempotency.models import IdempotencyKey
 
 SCOPE = {"scope": "orders", "subject": "7"}
@@ -100,7 +100,7 @@ class TestOneClient:
         with pytest.raises(ZeroDivisionError):
             run_once(request, **SCOPE, work=lambda: 1 // 0)  # type: ignore[arg-type, return-value]
         assert has_pending_claim(request)
-        settle(request, status=409, content_type="application/json", body=b'{"code":"out_of_stock"}')
+        settle(request, JsonResponse({"code": "out_of_stock"}, status=409))
         again = run_once(post(), **SCOPE, work=write)
         assert (again.status, again.data, written()) == (409, {"code": "out_of_stock"}, 0)
 
@@ -108,7 +108,15 @@ class TestOneClient:
         request = post()
         with pytest.raises(ZeroDivisionError):
             run_once(request, **SCOPE, work=lambda: 1 // 0)  # type: ignore[arg-type, return-value]
-        settle(request, status=500, content_type="text/html", body=b"oops")
+        settle(request, HttpResponse(b"oops", status=500))
+        assert run_once(post(), **SCOPE, work=write).status == 201
+
+    @pytest.mark.parametrize("status", [409, 503])
+    def test_a_refusal_that_says_when_to_come_back_is_no_answer(self, status: int) -> None:
+        """Such as that a key inside is in flight: who comes back then must not be told so for ever."""
+        request = post()
+        assert isinstance(held_for(request, **SCOPE), Claim)
+        settle(request, JsonResponse({"code": "in_flight"}, status=status, headers={"Retry-After": "1"}))
         assert run_once(post(), **SCOPE, work=write).status == 201
 
 
@@ -214,7 +222,7 @@ class TestTwoSides:
         """The client was told "out of stock"; the request still queued at the service must not order after all."""
         mine = post()
         mine.strangler_claim = seize(**self.key())  # type: ignore[attr-defined]
-        settle(mine, status=500, content_type="application/json", body=b"{}")
+        settle(mine, JsonResponse({}, status=500))
         settings.STRANGLER_IDEMPOTENCY = {"HOLDER": "extracted"}
         assert run_once(post(), **SCOPE, work=write).status == 500
         assert written() == 0
