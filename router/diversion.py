@@ -31,8 +31,8 @@ from router.forward import (
     send,
     to_django,
 )
+from router.handover import own_writes
 from router.handover.errors import MetFence
-from router.handover.own_writes import caught_up
 from router.handover.owners import refuse_if_moved
 from router.idempotency.claims import HEADER as KEY_HEADER
 from router.idempotency.claims import Claim, Stored, fingerprint_of, seize
@@ -135,7 +135,7 @@ def _read_from_legacy(exchange: Exchange, why: Exception) -> Steps[Answered]:
     if exchange.decision.shadow:
         not_compared(exchange.decision, "fallback")
     if exchange.decision.has_left:
-        yield from caught_up(exchange)
+        yield from own_writes.caught_up(exchange)
     not_sent = isinstance(why, NOT_SENT)
     return (yield from _from_legacy(exchange, why, Outcome.FALLBACK_NOT_SENT if not_sent else Outcome.FALLBACK_FAILED))
 
@@ -145,7 +145,7 @@ def _divert_write(exchange: Exchange) -> Steps[Answered]:
     key = given if given is not None else uuid.uuid4().hex
     try:
         response = yield from _asked(exchange, key)
-        exchange.wrote = response.header(WROTE_HEADER) or ""
+        own_writes.note(response.header(WROTE_HEADER))
         return _from_service(response)
     except MetFence:
         raise

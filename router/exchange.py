@@ -38,8 +38,6 @@ class Exchange:
     """Has legacy answer a copy of the request, for comparison; None where nothing is compared."""
     note = ""
     """Why another side answered than the one decided for; empty if it was that one."""
-    wrote = ""
-    """The versions that the service has written, as its header names them."""
 
     def __init__(self, *, request: HttpRequest, match: Match, snapshot: Snapshot) -> None:
         self.request = request

@@ -11,12 +11,11 @@ from router.conf import conf
 from router.diversion import WATCHED, Answered, answer_by_legacy
 from router.exchange import Exchange
 from router.fences import NotOwner
-from router.handover.own_writes import caught_up, remember
+from router.handover.own_writes import Carried, carrying, caught_up, remember
 from router.handover.requests import let_in, looked_for_owner, written
 from router.holders import LEGACY
 from router.limits import limits
 from router.metrics import FALLBACKS
-from router.registry import Match
 from router.shadow import guard
 from router.shadow.monolith import FOR_LEGACY, Monolith
 from router.shadow.rehearsing import Write
@@ -33,7 +32,7 @@ class StranglerMiddleware:
     """Divert what the plan and the flags divert; leave everything else exactly as it was.
 
     Stands behind the authentication middleware, whose user it shares with the view. A path that belongs to no route
-    costs one look-up in a dictionary, and on an event loop no change of threads.
+    costs little more than a look-up in a dictionary, and on an event loop no change of threads.
     """
 
     sync_capable = True
@@ -48,18 +47,31 @@ class StranglerMiddleware:
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> Any:
-        """Answer by the side that is due."""
-        match = registry.match(request.method or "", request.path_info)
-        if match is None or FOR_LEGACY in request.META:
+        """Answer by the side that is due, and tell the client of what was written on the way."""
+        if FOR_LEGACY in request.META:
             return self.get_response(request)
         if self._on_loop:
-            return self._answer_on_loop(request, match)
+            return self._carried_on_loop(request)
+        with carrying(request) as own:
+            return _told(own, self._answered(request))
+
+    async def _carried_on_loop(self, request: HttpRequest) -> HttpResponseBase:
+        with carrying(request) as own:
+            return _told(own, await self._answered_on_loop(request))
+
+    def _answered(self, request: HttpRequest) -> HttpResponseBase:
+        match = registry.match(request.method or "", request.path_info)
+        if match is None:
+            return self.get_response(request)  # type: ignore[no-any-return]
         exchange = Exchange(request=request, match=match, snapshot=snapshot.current())
         if not exchange.asks_nobody:
             exchange.look_up()
         return _finished(exchange, carry_out(self._steps(exchange), self.get_response))
 
-    async def _answer_on_loop(self, request: HttpRequest, match: Match) -> HttpResponseBase:
+    async def _answered_on_loop(self, request: HttpRequest) -> HttpResponseBase:
+        match = registry.match(request.method or "", request.path_info)
+        if match is None:
+            return await self.get_response(request)  # type: ignore[no-any-return]
         if not snapshot.at_hand():
             await asyncio.to_thread(snapshot.current)
         exchange = Exchange(request=request, match=match, snapshot=snapshot.current())
@@ -110,6 +122,14 @@ def _observe(exchange: Exchange, answered: Answered) -> None:
         guard.observe(service, route.name, side, exchange.elapsed)
 
 
+def _told(own: Carried, response: HttpResponseBase) -> HttpResponseBase:
+    """Name to the client what it has written, and mark what may be old."""
+    remember(own, response)
+    if own.stale:
+        response.headers[STALE_HEADER] = "1"
+    return response
+
+
 def _finished(exchange: Exchange, answered: Answered) -> HttpResponseBase:
     """Count the answer, and tell staff, and everybody while debugging, who gave it and why.
 
@@ -127,8 +147,6 @@ def _finished(exchange: Exchange, answered: Answered) -> HttpResponseBase:
         _observe(exchange, answered)
     if answered.side == "legacy" and exchange.decision.has_left and not exchange.is_write:
         answered.response.headers[STALE_HEADER] = "1"
-    if exchange.wrote:
-        remember(exchange, answered.response)
     if exchange.known_as_staff or conf().debug_headers:
         answered.response.headers[SIDE_HEADER] = answered.side
         reason = exchange.decision.reason

@@ -77,6 +77,11 @@ def by_legacy(request: HttpRequest) -> Steps[HttpResponseBase]:
     return response
 
 
+def no_legacy(request: HttpRequest) -> HttpResponseBase:
+    """Stand for legacy where steps never ask it for an answer: those of a seam, whose legacy is a function."""
+    raise AssertionError(f"{request.path} was to be answered by legacy, but no request is being answered")
+
+
 def carry_out(steps: Steps[T], legacy: GetResponse) -> T:
     """Do every step on this thread, one after the other."""
     try:

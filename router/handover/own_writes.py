@@ -4,9 +4,16 @@ What the service has written reaches legacy's copy a moment later. The client ca
 signed, in a cookie (or, without cookies, in a header that it gives back), and a read that legacy answers from its copy
 waits until that has them. The guarantee is read-your-writes of Terry et al., "Session guarantees for weakly consistent
 replicated data", PDIS 1994; the token is the vector of versions of their section 5.
+
+Code that answers a request may write and read through seams as well: what it writes goes to the client with the answer,
+and what it reads from the copy waits for that, too.
 """
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from time import monotonic
@@ -24,8 +31,8 @@ from router.handover.errors import Unowned
 from router.handover.owners import slot_taken
 from router.service import versions
 from router.service.headers import WROTE_HEADER
-from router.service.versions import Versions
-from router.steps import Steps, in_database, pause
+from router.service.versions import Versions, Written
+from router.steps import Steps, carry_out, in_database, no_legacy, pause
 from router.transactions import open_transaction
 
 logger = logging.getLogger("router")
@@ -42,13 +49,49 @@ class AppliedSource(Protocol):
         """Return whether all of these versions, or later ones, are here. Called by a request, so it is a short read."""
 
 
-def remember(exchange: Exchange, response: HttpResponseBase) -> None:
-    """Give the client of a write the versions that it has written, with those it had written before."""
-    fresh = versions.read(exchange.wrote)
-    if not fresh:
+@dataclass(kw_only=True)
+class Carried:
+    """What the client of the request being answered has written, before and by this request."""
+
+    request: HttpRequest
+    fresh: dict[Written, int] = field(default_factory=dict)
+    """Written by this request, the latest last."""
+    stale: bool = False
+    """Whether code of the request has read what may be old through a seam."""
+
+    @property
+    def known(self) -> Versions:
+        """Return all that is known to be written, the latest last."""
+        return {one: gen for one, gen in told(self.request).items() if one not in self.fresh} | self.fresh
+
+
+_carried: ContextVar[Carried | None] = ContextVar("strangler_carried", default=None)
+
+
+@contextmanager
+def carrying(request: HttpRequest) -> Iterator[Carried]:
+    """Note what is written while the block answers the request."""
+    token = _carried.set(Carried(request=request))
+    try:
+        yield _carried.get()  # type: ignore[misc]
+    finally:
+        _carried.reset(token)
+
+
+def note(header: str | None) -> None:
+    """Note which versions a service says it has written; outside of a request nobody would be told."""
+    carried = _carried.get()
+    if carried is not None and header:
+        for one, gen in versions.read(header).items():
+            carried.fresh.pop(one, None)
+            carried.fresh[one] = gen
+
+
+def remember(carried: Carried, response: HttpResponseBase) -> None:
+    """Give the client what the request has written, with what it had written before, if there is anything new."""
+    if not carried.fresh:
         return
-    known = {one: gen for one, gen in told(exchange.request).items() if one not in fresh} | {**fresh}
-    latest = dict(list(known.items())[-versions.MOST :])
+    latest = dict(list(carried.known.items())[-versions.MOST :])
     token = signing.dumps([[*one, gen] for one, gen in latest.items()], salt=SALT, compress=True)
     response.headers[WROTE_HEADER] = token
     response.set_cookie(
@@ -84,25 +127,35 @@ def caught_up(exchange: Exchange) -> Steps[None]:
     Where that takes too long, too many wait, or the database cannot be asked, the answer is what it would be anyway:
     one that says that it may be stale.
     """
-    written = told(exchange.request)
-    if not written:
-        return
+    if not (yield from _awaited(told(exchange.request), exchange.request.path)):
+        exchange.note = "behind-own-writes"
+
+
+def catch_up(label: str) -> None:
+    """Wait in the same way before code of a request reads from the copy; its answer says that it may be stale."""
+    carried = _carried.get()
+    if carried is not None:
+        carried.stale = True
+        carry_out(_awaited(carried.known, label), no_legacy)
+
+
+def _awaited(written: Versions, what: str) -> Steps[bool]:
+    """Wait until these versions have arrived, and return whether they have."""
     here = partial(_arrived, written)
-    if (yield from in_database(here)):
-        return
-    exchange.note = "behind-own-writes"
+    if not written or (yield from in_database(here)):
+        return True
     if open_transaction() is not None:
-        return
+        return False
     until = monotonic() + conf().hold.seconds
     try:
         with slot_taken():
             while monotonic() < until:
                 yield from pause(conf().hold.poll_seconds)
                 if (yield from in_database(here)):
-                    exchange.note = ""
-                    return
+                    return True
     except Unowned as busy:
-        logger.warning("%s is not held until its own writes have arrived: %s", exchange.request.path, busy)
+        logger.warning("%s is not held until its own writes have arrived: %s", what, busy)
+    return False
 
 
 def _arrived(written: Versions) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar
 from router import metrics, snapshot
 from router.comparing.rules import NO_RULES, Rules
 from router.decide import Decision, Facts, decide, decide_for, needs_identity
+from router.handover import own_writes
 from router.handover.owners import owner_or_none
 from router.identity import Identity
 from router.metrics import Outcome
@@ -178,6 +179,8 @@ class ReadSeam(Seam[P, R]):
         decision = self.decide(rules, args, kwargs)
         if decision.unsettled and decision.bucket is not None:
             decision = decide_for(owner_or_none(decision.service, decision.bucket), self.facts(args, kwargs), rules)
+        if decision.side == "legacy" and decision.has_left:
+            own_writes.catch_up(self.label)
         if decision.side != "legacy" or decision.shadow:
             return reads.run(self, decision, args, kwargs)
         started = monotonic()

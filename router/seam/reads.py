@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from router.conf import conf
 from router.decide import Decision
 from router.diversion import NO_ANSWER, NOT_SENT, code_of
+from router.handover import own_writes
 from router.idempotency.guard import JSON, encode
 from router.metrics import Outcome
 from router.seam.client import Client, Transport
@@ -68,6 +69,8 @@ def _breakage(operation: "ReadSeam[..., R]", client: Client, error: Exception) -
 def _fallback(operation: "ReadSeam[..., R]", decision: Decision, why: Exception, asked: Arguments, started: float) -> R:
     if decision.shadow:
         not_compared(decision, "fallback")
+    if decision.has_left:
+        own_writes.catch_up(operation.label)
     code = code_of(why) if isinstance(why, NO_ANSWER) else "unusable"
     logger.warning("%s is answered by legacy (%s): %r", operation.label, code, why)
     outcome = Outcome.FALLBACK_NOT_SENT if isinstance(why, NOT_SENT) else Outcome.FALLBACK_FAILED

@@ -20,6 +20,7 @@ from router import snapshot
 from router.decide import Decision, Facts, bucket_for, decide_for
 from router.diversion import NOT_SENT, code_of
 from router.fences import NotOwner
+from router.handover import own_writes
 from router.handover.carry import carried_out
 from router.handover.errors import MetFence, Unowned
 from router.handover.owners import refuse_if_moved
@@ -34,7 +35,8 @@ from router.routes import Route
 from router.seam.client import Client, Sent
 from router.seam.errors import SeamInTransaction, SeamMisused, Unavailable
 from router.seam.transports import Captured, capturing, live, replaying
-from router.steps import Steps, carry_out, in_database
+from router.service.headers import WROTE_HEADER
+from router.steps import Steps, carry_out, in_database, no_legacy
 from router.transactions import open_transaction
 from router.whole import whole
 
@@ -60,7 +62,7 @@ def run(operation: "WriteSeam[..., R]", key: str | None, args: tuple[Any, ...], 
     decision = operation.decide(snapshot.current(), args, kwargs)
     call = _Call(operation=operation, args=args, kwargs=kwargs, decision=decision, given=key, started=monotonic())
     try:
-        return carry_out(carried_out(call), _nothing_comes_by_http)
+        return carry_out(carried_out(call), no_legacy)
     except Unowned as nobody:
         raise call.unavailable(str(nobody), key or uuid.uuid4().hex) from nobody
 
@@ -131,6 +133,8 @@ class _Call(Generic[R]):
                 raise
         if client.failure is None or client.sent is None:
             self._record("extracted", _outcome(client, crashed=False))
+            if client.answered is not None:
+                own_writes.note(client.answered.header(WROTE_HEADER))
             return result
         return self._unanswered(client.failure, client.sent, key)
 
@@ -253,10 +257,6 @@ class _Call(Generic[R]):
         self._record("legacy", Outcome.UNAVAILABLE)
         logger.error("%s is unavailable: %s", self.operation.label, why)
         return Unavailable(f"{self.operation.label} cannot be carried out now: {why}.", key=key)
-
-
-def _nothing_comes_by_http(request: Any) -> Any:
-    raise AssertionError("a call through a seam is no request")
 
 
 def _outcome(client: Client, *, crashed: bool) -> Outcome:

@@ -1,22 +1,25 @@
 """Whoever has written something reads it, or is told that the answer may be stale, whichever copy answers."""
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
 from django.core import signing
+from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
 
-from router import poller
+from router import poller, seam
 from router.handover import own_writes
 from router.handover.owners import waiting
-from router.middleware import REASON_HEADER, STALE_HEADER
+from router.middleware import REASON_HEADER, STALE_HEADER, StranglerMiddleware
 from router.service.headers import WROTE_HEADER
 from router.service.versions import read, spelled
 from router.testing import override_envelope, override_ownership
 from tests.processes import wait_until
 from tests.router import test_handover
+from tests.router.seams import forgotten_afterwards
 from tests.router.test_handover import BUCKET, OWNER, fail, post
 from tests.router.upstreams import Recorder
 
@@ -193,6 +196,89 @@ class TestReadsFromTheCopy:
         assert listed(client)[STALE_HEADER] == "1"
         legacy_copy.here = dict(WRITTEN)
         first.join(5)
+
+
+class TestThroughASeam:
+    """A page of the monolith's own, of no route, whose code writes and reads through operations."""
+
+    @pytest.fixture(autouse=True)
+    def operations(self) -> Iterator[None]:
+        with forgotten_afterwards():
+
+            @seam.write("orders.make", key=lambda owner: owner)
+            def make(owner: int) -> str:
+                return "legacy"
+
+            @make.remote
+            def _make(service: seam.Client, owner: int) -> str:
+                return "service" if service.post("/groups/").ok else "refused"
+
+            @seam.read("orders.peek", key=lambda owner: owner)
+            def peek(owner: int) -> str:
+                return "legacy"
+
+            @peek.remote
+            def _peek(service: seam.Client, owner: int) -> str:
+                return service.get("/groups/").body.decode()
+
+            @seam.read("orders.everybodys")
+            def everybodys() -> str:
+                return "legacy"
+
+            self.make, self.peek, self.everybodys = make, peek, everybodys
+            yield
+
+    def visit(self, work: Callable[[], str], cookie: str = "", *, on_loop: bool = False) -> Any:
+        """Have a page answer with what ``work`` returns; return the answer."""
+        request = RequestFactory().get("/of-no-route/")
+        if cookie:
+            request.COOKIES[own_writes.COOKIE] = cookie
+        if not on_loop:
+            return StranglerMiddleware(lambda request: HttpResponse(work()))(request)
+
+        async def page(request: HttpRequest) -> HttpResponse:
+            return HttpResponse(await sync_to_async(work)())
+
+        return async_to_sync(StranglerMiddleware(page))(request)
+
+    @pytest.mark.parametrize("on_loop", [False, True])
+    def test_what_a_page_has_written_goes_to_its_client(self, tells: Recorder, on_loop: bool) -> None:
+        answer = self.visit(lambda: self.make(OWNER), on_loop=on_loop)
+        assert (answer.content, answer.headers.get(STALE_HEADER)) == (b"service", None)
+        assert signing.loads(answer.cookies[own_writes.COOKIE].value, salt=own_writes.SALT) == [["orders", "17", 3]]
+
+    def test_with_what_was_written_before(self, tells: Recorder) -> None:
+        before = signing.dumps([["orders", "16", 9], ["orders", "17", 1]], salt=own_writes.SALT, compress=True)
+        answer = self.visit(lambda: self.make(OWNER), before)
+        told = signing.loads(answer[WROTE_HEADER], salt=own_writes.SALT)
+        assert told == [["orders", "16", 9], ["orders", "17", 3]]
+
+    @pytest.mark.parametrize("read", ["peek", "everybodys"])
+    @pytest.mark.parametrize("on_loop", [False, True])
+    def test_what_it_reads_from_the_copy_waits_for_that(
+        self, tells: Recorder, legacy_copy: Copy, read: str, on_loop: bool
+    ) -> None:
+        """One falls back since the service fails, the other is of many customers."""
+        cookie = self.visit(lambda: self.make(OWNER)).cookies[own_writes.COOKIE].value
+        tells.answer = fail
+        work, answers = {"peek": lambda: self.peek(OWNER), "everybodys": self.everybodys}[read], list[Any]()
+        reader = threading.Thread(target=lambda: answers.append(self.visit(work, cookie, on_loop=on_loop)))
+        reader.start()
+        wait_until(lambda: waiting() == 1, "the read waits", 5)
+        legacy_copy.here = dict(WRITTEN)
+        reader.join(5)
+        assert (answers[0].content, answers[0][STALE_HEADER]) == (b"legacy", "1")
+
+    def test_and_for_what_the_same_request_has_written(self, tells: Recorder, legacy_copy: Copy) -> None:
+        self.visit(lambda: self.make(OWNER) + self.everybodys())
+        assert legacy_copy.asked[0] == WRITTEN
+
+    def test_what_its_owner_answers_waits_for_nothing(self, tells: Recorder, legacy_copy: Copy) -> None:
+        answer = self.visit(lambda: self.make(OWNER) + self.peek(OWNER))
+        assert (legacy_copy.asked, answer.headers.get(STALE_HEADER)) == ([], None)
+
+    def test_outside_of_a_request_nobody_is_told_and_nothing_waits(self, tells: Recorder, legacy_copy: Copy) -> None:
+        assert (self.make(OWNER), self.everybodys(), legacy_copy.asked) == ("service", "legacy", [])
 
 
 class TestTheHeader:

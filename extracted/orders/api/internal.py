@@ -28,6 +28,7 @@ from extracted.orders.api.views import KEY, REFUSED, SCOPE, OrderView
 from extracted.orders.domain.order import Order
 from extracted.orders.stores import order_store
 from router.drf import IdempotentViewMixin, as_response
+from router.service.versions import wrote
 
 
 class IsMonolith(BasePermission):
@@ -54,7 +55,9 @@ class PaidView(InternalView):
         serializer.is_valid(raise_exception=True)
 
         def work() -> tuple[int, Any]:
-            return 200, {"status": order_store().mark_paid(order_id, serializer.validated_data["paid_at"]).value}
+            standing = order_store().mark_paid(order_id, serializer.validated_data["paid_at"])
+            wrote(SCOPE, order_id)
+            return 200, {"status": standing.value}
 
         return as_response(self.run_once(request, SCOPE, work))
 
@@ -90,6 +93,7 @@ class ChargeView(OrderView):
 
         def work() -> tuple[int, Any]:
             opened.append(order_store().open_charge(customer, order_id, card.validated_data["card"]))
+            wrote(SCOPE, order_id)
             return 200, charge_document(order_store().get(customer, order_id), opened[-1])
 
         outcome = self.run_once(request, SCOPE, work)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.core import mail
+from django.core import mail, signing
 from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
@@ -24,8 +24,11 @@ from legacy_shop.payments.models import PaymentAttempt
 from legacy_shop.payments.services import run_due_attempts, settle_open
 from migrations_plan.sync.events.models import Delivery, InboxEvent
 from migrations_plan.sync.events.testing import deliver_all
+from migrations_plan.sync.models import Mark
+from router.handover import own_writes
 from router.idempotency.models import IdempotencyKey
 from router.sagas.models import Outcome, Saga
+from router.service.headers import WROTE_HEADER
 from tests.extracted import shop
 from tests.extracted.conftest import Service
 from tests.extracted.own_store.asking import AGO, CARD, DECLINED, MONOLITH, attempts, cancel, moved, orders, place, wish
@@ -74,6 +77,16 @@ def test_paying_on_the_api(own: Service, customer: User, product: Product, bank:
     assert (attempts(), moved(bank, "charge")) == ([("charge", "succeeded")], [("succeeded", 1250)])
     assert untouched(copy)
     assert not PaymentAttempt.objects.exists()
+
+
+def test_who_has_paid_is_told_which_version_that_made(
+    fenced: None, own: Service, customer: User, product: Product
+) -> None:
+    """The shop's view asks the service through a seam; a copy that is behind must not show the order unpaid."""
+    order = place(own, customer, wish(product)).json()["id"]
+    paid = pay(customer, order)
+    mark = Mark.objects.using(ALIAS).get(aggregate="orders", key=str(order))
+    assert signing.loads(paid.headers[WROTE_HEADER], salt=own_writes.SALT) == [["orders", str(order), mark.gen]]
 
 
 def test_a_declined_card_and_another_one(own: Service, customer: User, product: Product) -> None:
