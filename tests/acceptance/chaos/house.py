@@ -16,16 +16,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import kombu
 import psycopg
 
+from tests.acceptance.chaos.rabbit import Rabbit, rabbit
 from tests.acceptance.chaos.site import OWN, ChaosSite, ChaosStack
-from tests.acceptance.hints import Cable
 
 COMMAND_SECONDS = 90.0
 MOVER = ("-m", "tests.acceptance.chaos.mover")
-QUEUES = ("{}.tasks", "{}.sync", "events.{}")
-"""Where hints and events of a run wait, by its name."""
 
 
 class CommandFailed(AssertionError):
@@ -49,16 +46,8 @@ class House:
     stack: ChaosStack
     people: tuple[Person, ...]
     delivered: Mapping[int, int]
-    cable: Cable | None = None
-    """The connection to the broker, which can be unplugged."""
-    broker_url: str = ""
-    """Where the broker is without the cable."""
-
-    def forget_messages(self) -> int:
-        """Throw away all messages that wait at the broker; return how many."""
-        with kombu.Connection(self.broker_url) as connection:
-            channel = connection.channel()
-            return sum(channel.queue_purge(queue.format(self.site.queues)) or 0 for queue in QUEUES)
+    rabbit: Rabbit | None = None
+    """The broker, if there is one."""
 
     @cached_property
     def movers(self) -> "Movers":
@@ -131,15 +120,18 @@ def house(
     with ExitStack() as opened:
         made = opened.enter_context(tempfile.TemporaryDirectory(prefix="strangler-chaos-", ignore_cleanup_errors=True))
         shop_url, own_url = opened.enter_context(_databases(postgres_url, name))
-        cable = opened.enter_context(_broker(broker_url, name))
+        directory = folder or Path(made)
+        broker = opened.enter_context(rabbit(broker_url, name, directory / "rabbitmq"))
         site = ChaosSite(
-            directory=folder or Path(made),
+            directory=directory,
             shop_url=shop_url,
             own_url=own_url,
-            broker_url=_through(broker_url, cable),
+            broker_url="" if broker is None else broker.url,
             queues=name,
         )
         scene = _prepare(site, customers)
+        if broker is not None:
+            broker.wait()
         stack = ChaosStack(site)
         opened.callback(stack.stop_all, patience=2.0)
         stack.start_all()
@@ -150,8 +142,7 @@ def house(
             stack=stack,
             people=tuple(Person(pk=one["id"], token=one["token"], bucket=one["bucket"]) for one in scene["customers"]),
             delivered={int(product): number for product, number in scene["delivered"].items()},
-            cable=cable,
-            broker_url=broker_url,
+            rabbit=broker,
         )
         opened.callback(found.movers.close)
         yield found
@@ -184,30 +175,3 @@ def _databases(postgres_url: str, name: str) -> Iterator[tuple[str, str]]:
         with psycopg.connect(postgres_url, autocommit=True) as server:
             for each in names:
                 server.execute(f'DROP DATABASE IF EXISTS "{each}" WITH (FORCE)')
-
-
-@contextmanager
-def _broker(url: str, name: str) -> Iterator[Cable | None]:
-    """Give a connection to a broker for the length of the block, and leave no queue of the run there."""
-    if not url:
-        yield None
-        return
-    cable = Cable(urlsplit(url).port or 5672)
-    cable.plug_in()
-    try:
-        yield cable
-    finally:
-        cable.unplug()
-        with kombu.Connection(url) as connection:
-            for queue in QUEUES:
-                connection.channel().queue_delete(queue.format(name))
-            for exchange in (f"{name}.events", f"{name}.tasks", f"{name}.sync"):
-                connection.channel().exchange_delete(exchange)
-
-
-def _through(url: str, cable: Cable | None) -> str:
-    """Return the address of a broker at this end of the cable."""
-    if cable is None:
-        return ""
-    parts = urlsplit(url)
-    return parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{cable.port}").geturl()

@@ -18,6 +18,7 @@ from tests.acceptance.chaos.customers import Crowd, Customer
 from tests.acceptance.chaos.history import History
 from tests.acceptance.chaos.house import House, ran
 from tests.acceptance.chaos.judge import EXTRACTED, Evidence, judge, said_stale
+from tests.acceptance.chaos.rabbit import Rabbit
 from tests.acceptance.chaos.schedule import Leg, Strike
 from tests.processes import ProcessFailed, wait_until
 
@@ -201,6 +202,7 @@ class Run:
             "freeze": self._freeze,
             "cut": self._cut,
             "unplug": self._unplug,
+            "restart": self._restart,
             "forget": self._forget,
             "coordinator": lambda whom: self._end_mover(),
         }[strike.do](strike.whom)
@@ -233,23 +235,25 @@ class Run:
 
     def _unplug(self, whom: str) -> None:
         """Let nobody reach the broker for a moment."""
-        with self.history.trouble("unplug"), self._unplugged():
+        with self.history.trouble("unplug"):
+            self._rabbit.unplug()
             self._stop.wait(schedule.FROZEN_SECONDS)
+            self._rabbit.plug_in()
+
+    def _restart(self, whom: str) -> None:
+        """Have the broker die, and come back with what it had on its disk."""
+        with self.history.trouble("restart"):
+            self._rabbit.restart()
 
     def _forget(self, whom: str) -> None:
-        """Have the broker come back without any of its messages, as after a restart without its disk."""
-        with self.history.trouble("forget"), self._unplugged():
-            self._stop.wait(schedule.FROZEN_SECONDS)
-            self.tell(f"{self.house.forget_messages()} messages are forgotten")
+        """Have the broker die, and come back without its disk."""
+        with self.history.trouble("forget"):
+            self._rabbit.forget()
 
-    @contextmanager
-    def _unplugged(self) -> Iterator[None]:
-        assert self.house.cable is not None
-        self.house.cable.unplug()
-        try:
-            yield
-        finally:
-            self.house.cable.plug_in()
+    @property
+    def _rabbit(self) -> Rabbit:
+        assert self.house.rabbit is not None
+        return self.house.rabbit
 
     # --- the end ------------------------------------------------------------------------------------------------
     def _bring_to_an_end(self) -> None:

@@ -19,8 +19,8 @@ class Strike:
 
     at: float
     do: str
-    """``kill``, ``freeze``, ``cut`` the databases' connections, ``unplug`` the broker, have it ``forget`` its messages,
-    kill the ``coordinator``."""
+    """``kill``, ``freeze``, ``cut`` the databases' connections, ``unplug`` the broker, kill it (``restart``), have it
+    ``forget`` its disk as well, kill the ``coordinator``."""
     whom: str = ""
 
     def __str__(self) -> str:
@@ -53,7 +53,7 @@ def strikes(seed: int, seconds: float, *, postgres: bool, broker: bool) -> tuple
     kinds += [("freeze", whom) for whom in (*SERVERS, *workers)]
     kinds += [("coordinator", "")] * 3
     kinds += [("cut", "")] * 2 if postgres else []
-    kinds += [("unplug", ""), ("forget", "")] if broker else []
+    kinds += [("unplug", ""), ("restart", ""), ("forget", "")] if broker else []
     found, at, left = [], FIRST, list[tuple[str, str]]()
     while at < seconds:
         if not left:
