@@ -14,7 +14,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from router.idempotency.guard import Outcome, encode, has_pending_claim, run_once, settle
+from router.idempotency.guard import CLAIM_ATTRIBUTE, Outcome, abandon, encode, has_pending_claim, run_once, settle
 from router.identity import Identity
 from router.identity.resolvers import CredentialsRejected, identity_of
 
@@ -78,6 +78,14 @@ class IdempotentViewMixin:
         if request.method not in {"GET", "HEAD", "OPTIONS"}:
             _ = request.body
         return super().initialize_request(request, *args, **kwargs)  # type: ignore[misc, no-any-return]
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Answer, and give the key back where the work crashed: REST framework lets that pass unanswered."""
+        try:
+            return super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
+        except Exception:
+            abandon(getattr(request, CLAIM_ATTRIBUTE, None))
+            raise
 
     def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
         """Settle a claim whose work was refused with the answer that says so."""

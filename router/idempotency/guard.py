@@ -1,12 +1,13 @@
 """Run the work of a request once for its idempotency key."""
 
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import router, transaction
+from django.db import DatabaseError, connections, router, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from router.fences import NotOwner
@@ -15,6 +16,8 @@ from router.idempotency.models import IdempotencyKey
 from router.routes import Key
 from router.service.dryrun import rehearsing
 from router.whole import whole
+
+logger = logging.getLogger("router")
 
 CLAIM_ATTRIBUTE = "strangler_claim"
 OWNER_ATTRIBUTE = "strangler_key_owner"
@@ -104,6 +107,23 @@ def give_back(held: Claim | None) -> None:
     """Let the same request be carried out elsewhere, or here again: a fence has refused it, so nothing was done."""
     if held is not None:
         held.give_back()
+
+
+def abandon(held: Claim | Stored | None) -> None:
+    """Give the key of a request that crashed back at once, so that its client need not wait for the lease to end.
+
+    Whatever was committed is found under the key all the same. A key that was taken over stays: it is for the router to
+    say the last word. Where the crash was the database's, it is reached again first, or else the lease ends by itself.
+    """
+    if not isinstance(held, Claim) or not held.pending or held.taken_over:
+        return
+    connection = connections[router.db_for_write(IdempotencyKey)]
+    try:
+        if not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()
+        held.release()
+    except DatabaseError as error:
+        logger.warning("The key %s stays in flight until its lease ends: %s", held.name.key, error)
 
 
 def is_no_answer(response: HttpResponseBase) -> bool:

@@ -15,7 +15,7 @@ from django.http.multipartparser import MultiPartParserError
 from router.fences import NotOwner
 from router.idempotency.claims import Claim, Stored
 from router.idempotency.errors import IdempotencyError
-from router.idempotency.guard import give_back, held_for, is_no_answer, kept_of, settle
+from router.idempotency.guard import abandon, give_back, held_for, is_no_answer, kept_of, settle
 from router.idempotency.models import IdempotencyKey
 from router.whole import whole
 
@@ -88,8 +88,7 @@ def _work(request: HttpRequest, held: Claim | None, work: Callable[[], HttpRespo
         give_back(held)
         raise
     except Exception:
-        if held is not None and not held.taken_over:  # else the router settles it with Django's answer
-            held.release()
+        abandon(held)
         raise
     return response  # type: ignore[no-any-return]
 

@@ -27,7 +27,7 @@ from router.handover.owners import refuse_if_moved
 from router.holders import Holder
 from router.idempotency.claims import Claim, Stored, checked_key, claim, seize
 from router.idempotency.errors import ClaimLost
-from router.idempotency.guard import JSON, encode, give_back
+from router.idempotency.guard import JSON, abandon, encode, give_back
 from router.idempotency.models import IdempotencyKey
 from router.identity import Identity
 from router.metrics import Outcome
@@ -225,7 +225,7 @@ class _Call(Generic[R]):
         elif held.taken_over:
             held.finish(status=500, content_type="", body=b"")
         else:
-            held.release()
+            abandon(held)
 
     def _overtaken(self, key: str, fingerprint: str) -> R:
         """Take the word of whoever took the key while legacy outlived its lease, or stop them for good."""

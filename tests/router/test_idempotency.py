@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
-from django.db import connection, connections, transaction
+from django.db import OperationalError, connection, connections, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.test import Client, RequestFactory
 from django.utils import timezone
 from rest_framework.authtoken.models import Token
+from rest_framework.views import APIView
 from rest_framework.viewsets import ViewSet
 
 from legacy_shop.catalog.models import Category
@@ -21,8 +22,9 @@ from router.drf import IdempotentViewMixin, as_response
 from router.idempotency import errors
 from router.idempotency.claims import Claim, Stored, claim, fingerprint_of, seize
 from router.idempotency.conf import check_settings
-from router.idempotency.guard import has_pending_claim, held_for, run_once, settle
+from router.idempotency.guard import CLAIM_ATTRIBUTE, has_pending_claim, held_for, run_once, settle
 from router.idempotency.models import IdempotencyKey
+from router.idempotency.views import once
 
 SCOPE = {"scope": "orders", "subject": "7"}
 
@@ -293,3 +295,50 @@ def test_wrong_settings_are_found_by_check(settings, given: dict[str, object], s
 def test_right_settings_pass_the_check(settings) -> None:
     settings.STRANGLER_IDEMPOTENCY = {"HOLDER": "extracted", "LEASE_SECONDS": 2.5, "KEEP_DAYS": 3}
     assert check_settings() == []
+
+
+@pytest.mark.django_db(transaction=True)
+class TestCrashes:
+    """Whoever is answered 500 asks again at once, and is not told to wait for somebody who is not there any more."""
+
+    def rest_framework(self, work: Callable[[], object]) -> Callable[[HttpRequest], Any]:
+        class Things(IdempotentViewMixin, APIView):
+            authentication_classes = permission_classes = ()
+
+            def post(self, request: Any) -> Any:
+                return as_response(self.run_once(request, "orders", work))  # type: ignore[arg-type]
+
+        return Things.as_view()
+
+    def decorated(self, work: Callable[[], object]) -> Callable[[HttpRequest], Any]:
+        def view(request: HttpRequest) -> HttpResponse:
+            work()
+            return HttpResponse(status=201)
+
+        return once("orders")(view)
+
+    @pytest.mark.parametrize("kind", ["rest_framework", "decorated"])
+    def test_a_bug(self, kind: str) -> None:
+        with pytest.raises(ZeroDivisionError):
+            getattr(self, kind)(lambda: 1 // 0)(post())
+        assert (getattr(self, kind)(write)(post()).status_code, written()) == (201, 1)
+
+    @pytest.mark.postgres
+    @pytest.mark.parametrize("kind", ["rest_framework", "decorated"])
+    def test_a_lost_connection(self, kind: str) -> None:
+        def lose() -> None:
+            write()
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+        with pytest.raises(OperationalError):
+            getattr(self, kind)(lose)(post())
+        assert (getattr(self, kind)(write)(post()).status_code, written()) == (201, 1)
+
+    def test_a_key_that_was_taken_from_the_other_side_is_left_to_the_router(self) -> None:
+        request = post()
+        held = seize(**SCOPE, key="key-1", fingerprint=fingerprint_of(request))
+        setattr(request, CLAIM_ATTRIBUTE, held)
+        with pytest.raises(ZeroDivisionError):
+            self.decorated(lambda: 1 // 0)(request)
+        assert has_pending_claim(request)
