@@ -69,7 +69,11 @@ class Cable:
         with suppress(OSError):  # unplugged
             while True:
                 near, _ = listener.accept()
-                far = socket.create_connection(("127.0.0.1", self._target))
+                try:
+                    far = socket.create_connection(("127.0.0.1", self._target))
+                except OSError:  # nobody is there now
+                    near.close()
+                    continue
                 with self._lock:
                     self._ends += [near, far]
                 for pair in ((near, far), (far, near)):

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import kombu
 
 from tests.acceptance.hints import Cable
-from tests.processes import free_port, wait_until
+from tests.processes import ProcessFailed, free_port, wait_until
 
 SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 """Of Debian's package; the one on the path wants to be root and to use the folders of the machine's own node."""
@@ -67,10 +67,11 @@ class Node:
             "DIST_PORT": str(self._spread),
             **{name: str(self.folder / place) for name, place in places.items()},
         }
+        ours = {"HOME": str(self.folder), "PATH": os.environ["PATH"]}  # it takes $LOGS and others for its own
         with (self.folder / "output.log").open("ab") as log:
             self._process = subprocess.Popen(
                 (SERVER,),
-                env={**os.environ, "HOME": str(self.folder), **{f"RABBITMQ_{name}": it for name, it in named.items()}},
+                env=ours | {f"RABBITMQ_{name}": value for name, value in named.items()},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -79,8 +80,13 @@ class Node:
 
     def wait(self) -> None:
         """Wait until it listens, and let programs in."""
-        wait_until(lambda: listens(self.port), f"the RabbitMQ node in {self.folder} listens", START_SECONDS)
+        wait_until(self._listens, f"the RabbitMQ node in {self.folder} listens", START_SECONDS)
         self.plug_in()
+
+    def _listens(self) -> bool:
+        if self._process is None or self._process.poll() is not None:
+            raise ProcessFailed(f"RabbitMQ has ended: {(self.folder / 'output.log').read_text()[-2000:]}")
+        return listens(self.port)
 
     def kill(self) -> None:
         """End it at once."""
@@ -88,6 +94,7 @@ class Node:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+            wait_until(lambda: not listens(self.port), "the node, which is the shell's child, is dead")
 
     def unplug(self) -> None:
         """Let nobody reach it."""
