@@ -6,7 +6,6 @@ cannot commit any more, and one that had committed has left its answer with the 
 """
 
 import logging
-import uuid
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -142,7 +141,7 @@ def _read_from_legacy(exchange: Exchange, why: Exception) -> Steps[Answered]:
 
 def _divert_write(exchange: Exchange) -> Steps[Answered]:
     given = exchange.request.headers.get(KEY_HEADER)
-    key = given if given is not None else uuid.uuid4().hex
+    key = exchange.minted_key if given is None else given
     try:
         response = yield from _asked(exchange, key)
         own_writes.note(response.header(WROTE_HEADER))

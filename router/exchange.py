@@ -3,6 +3,7 @@
 import json
 import os
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import lru_cache
@@ -86,6 +87,11 @@ class Exchange:
     def hand_to(self, owner: Holder) -> None:
         """Decide anew, for the owner that the data turned out to have."""
         self.decision = decide_for(owner, self.facts, self.snapshot)
+
+    @cached_property
+    def minted_key(self) -> str:
+        """The idempotency key of a write whose client gave none: whoever is asked next is asked under the same."""
+        return uuid.uuid4().hex
 
     @cached_property
     def forbidden(self) -> HttpResponse | None:

@@ -21,6 +21,7 @@ from router.buckets import bucket
 from router.handover import owners
 from router.holders import Holder
 from router.idempotency import views
+from router.idempotency.claims import HEADER as KEY_HEADER
 from router.idempotency.models import IdempotencyKey
 from router.middleware import STALE_HEADER
 from router.service.headers import NOT_OWNER_HEADER
@@ -334,6 +335,8 @@ class TestRefusedByTheService:
         now("extracted")
         assert post(body="hello").content == b"service made it"
         assert [len(shared.received), len(own.received)] == [1, 1]
+        first, second = (store.received[0].values(KEY_HEADER) for store in stores)
+        assert (len(first[0]), second) == (32, first), "the key that was minted for it stays the same"
 
     def test_its_client_never_sees_the_refusal(self, owned: None, own: Recorder, now: Any) -> None:
         own.answer = not_owner
