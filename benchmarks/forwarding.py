@@ -101,11 +101,12 @@ def django_site(folder: Path, upstream: int) -> Iterator[int]:
 
 
 @contextmanager
-def gunicorn(application: str, environment: dict[str, str]) -> Iterator[int]:
-    """Run an application in one worker with threads; its port."""
+def gunicorn(application: str, environment: dict[str, str], *, nice: int = 0) -> Iterator[int]:
+    """Run an application in one worker with threads; its port. A ``nice`` one lets others have the processor first."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         command = [sys.executable, "-m", "gunicorn", application, "--threads", str(THREADS), "--log-level", "error"]
         command += ["--bind", f"fd://{listener.fileno()}", "--keep-alive", "30", "--graceful-timeout", "1"]
+        command = ["nice", "-n", str(nice), *command] if nice else command
         process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment}, pass_fds=[listener.fileno()])
         with ended(process):
             yield int(listener.getsockname()[1])

@@ -19,6 +19,7 @@ from router.metrics import FALLBACKS
 from router.shadow import guard
 from router.shadow.monolith import FOR_LEGACY, Monolith
 from router.shadow.rehearsing import Write
+from router.shadow.yielding import Answering
 from router.shadowing import Shadow
 from router.steps import GetResponse, Steps, carry_out, carry_out_on_loop, in_database, to_the_end
 
@@ -52,12 +53,12 @@ class StranglerMiddleware:
             return self.get_response(request)
         if self._on_loop:
             return self._carried_on_loop(request)
-        with carrying(request) as own:
-            return _told(own, self._answered(request))
+        with Answering() as answering, carrying(request) as own:
+            return answering.until_sent(_told(own, self._answered(request)))
 
     async def _carried_on_loop(self, request: HttpRequest) -> HttpResponseBase:
-        with carrying(request) as own:
-            return _told(own, await self._answered_on_loop(request))
+        with Answering() as answering, carrying(request) as own:
+            return answering.until_sent(_told(own, await self._answered_on_loop(request)))
 
     def _answered(self, request: HttpRequest) -> HttpResponseBase:
         match = registry.match(request.method or "", request.path_info)

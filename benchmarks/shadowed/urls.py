@@ -14,12 +14,13 @@ from router import metrics
 from router.models import TrafficCount
 from router.shadow import pool
 
+QUERIES = int(os.environ.get("BENCH_QUERIES", "30"))
 TIMEOUT = 2.0  # seconds, the router's own for a shadow request
 
 
 def orders(request: HttpRequest) -> HttpResponse:
-    """Answer as a shop's view does: after a few queries."""
-    for number in range(3):
+    """Answer as a shop's view does: after some queries."""
+    for number in range(QUERIES):
         User.objects.filter(pk=number).first()
     return HttpResponse(BODY, content_type="application/json")
 

@@ -20,6 +20,7 @@ from router.shadow.compare import Answer
 from router.shadow.following import behind
 from router.shadow.monolith import reading
 from router.shadow.runner import LEGACY, Ask, Job
+from router.shadow.yielding import giving_way
 from router.shadowing import not_compared
 from router.transactions import open_transaction
 
@@ -167,7 +168,8 @@ def _again_from(operation: "ReadSeam[..., R]", decision: Decision, asked: Argume
 def _again(operation: "ReadSeam[..., R]", decision: Decision, asked: Arguments) -> Answer:
     args, kwargs = asked
     try:
-        return _answer(operation, operation.legacy(*args, **kwargs))
+        with giving_way():
+            return _answer(operation, operation.legacy(*args, **kwargs))
     except Exception as error:
         refused = _refusal(operation, error)
         if refused is None:

@@ -16,6 +16,7 @@ from router.exchange import USERS
 from router.service.middleware import read_only
 from router.shadow.compare import Answer
 from router.shadow.runner import NotCompared
+from router.shadow.yielding import giving_way
 from router.steps import GetResponse
 
 KNOWN_ABOUT_THE_CLIENT = (*USERS, "_strangler_resolved_token")
@@ -53,7 +54,7 @@ class Monolith:
             return self._asked(again)
 
     def _asked(self, again: HttpRequest) -> Answer:
-        with translation.override(self._language), timezone.override(self._timezone):
+        with translation.override(self._language), timezone.override(self._timezone), giving_way():
             response = self._legacy(again)
         return answer_of(response)
 
@@ -82,7 +83,7 @@ def ask_application(application: object, environ: Mapping[str, Any]) -> Answer:
     if not isinstance(application, WSGIHandler):
         raise NotCompared("no_monolith", f"{application!r} is not Django's own application")
     copied = {**_plain(environ), "wsgi.input": io.BytesIO(), FOR_LEGACY: True}
-    with reading():
+    with reading(), giving_way():
         return answer_of(application.get_response(application.request_class(copied)))
 
 

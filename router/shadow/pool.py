@@ -19,6 +19,7 @@ from router.metrics import Outcome
 from router.shadow import applied, guard, store, tally
 from router.shadow.runner import Job, Later, Verdict, run
 from router.shadow.waiting import Budget, Waiting
+from router.shadow.yielding import give_way
 from router.upstreams import upstream_for
 
 logger = logging.getLogger(__name__)
@@ -113,6 +114,7 @@ class ShadowPool:
         return guard.cause(job.service, job.answered_by)
 
     def _work_on(self, job: Job) -> None:
+        give_way()
         try:
             guard.look_at_memory()
             self._compare(job)
@@ -138,6 +140,7 @@ class ShadowPool:
         if isinstance(verdict, Later):
             self._postpone(verdict.job)
             return
+        give_way()
         count(job, verdict)
         if verdict.outcome in {Outcome.MISMATCH, Outcome.ERROR}:
             store.save(job, verdict, settings)

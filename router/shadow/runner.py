@@ -14,6 +14,7 @@ from router.holders import LEGACY as LEGACY
 from router.metrics import Outcome
 from router.shadow import steady
 from router.shadow.compare import Answer, Difference, bounded, every_difference
+from router.shadow.yielding import give_way
 
 logger = logging.getLogger(__name__)
 
@@ -253,6 +254,7 @@ class _Comparison:
             return None
 
     def _differ(self, given: Answer, other: Answer) -> tuple[Difference, ...]:
+        give_way()
         try:
             return every_difference(given, other, self.rules)
         except Exception as error:
@@ -293,6 +295,7 @@ class _Comparison:
         return answer
 
     def _in_time(self) -> None:
+        give_way()
         if self.deadline is not None and monotonic() >= self.deadline:
             raise NotCompared("deadline")
 
