@@ -140,8 +140,7 @@ def _read_from_legacy(exchange: Exchange, why: Exception) -> Steps[Answered]:
 
 
 def _divert_write(exchange: Exchange) -> Steps[Answered]:
-    given = exchange.request.headers.get(KEY_HEADER)
-    key = exchange.minted_key if given is None else given
+    key = _key_of(exchange)
     try:
         response = yield from _asked(exchange, key)
         own_writes.note(response.header(WROTE_HEADER))
@@ -156,13 +155,20 @@ def _divert_write(exchange: Exchange) -> Steps[Answered]:
         return _unavailable(exchange, str(why), key)  # legacy may not write what the service owns
 
 
+def _key_of(exchange: Exchange) -> str:
+    """Return the idempotency key of a write: its client's, or one that is minted here."""
+    given = exchange.request.headers.get(KEY_HEADER)
+    return exchange.minted_key if given is None else given
+
+
 def _unanswered(exchange: Exchange, why: Exception, key: str) -> Steps[Answered]:
-    if isinstance(why, NOT_SENT):
-        # A key of the client's own may have come before, on a request that is still under way.
-        if KEY_HEADER not in exchange.request.headers:
-            return (yield from _not_sent(exchange, why, key))
-        return (yield from _take_over(exchange, why, key, Outcome.FALLBACK_NOT_SENT))
-    return (yield from _take_over(exchange, why, key, Outcome.FALLBACK_CLAIMED))
+    if not isinstance(why, NOT_SENT):
+        exchange.in_doubt = why
+        return (yield from _take_over(exchange, why, key, Outcome.FALLBACK_CLAIMED))
+    # A key of the client's own may have come before, on a request that is still under way; so may ours, the last time.
+    if KEY_HEADER not in exchange.request.headers and exchange.in_doubt is None:
+        return (yield from _not_sent(exchange, why, key))
+    return (yield from _take_over(exchange, why, key, Outcome.FALLBACK_NOT_SENT))
 
 
 def _not_sent(exchange: Exchange, why: Exception, key: str) -> Steps[Answered]:
@@ -244,6 +250,8 @@ def _from_legacy(exchange: Exchange, why: Exception, outcome: Outcome) -> Steps[
 
 def answer_by_legacy(exchange: Exchange) -> Steps[Answered]:
     """Let legacy answer what stays with it; raise MetFence if a write of it was refused."""
+    if exchange.in_doubt is not None:
+        return (yield from _take_over(exchange, exchange.in_doubt, _key_of(exchange), Outcome.FALLBACK_CLAIMED))
     response = yield from _written_by_legacy(exchange) if exchange.is_write else by_legacy(exchange.request)
     return Answered(response=response, side="legacy", outcome=_outcome(response))
 
@@ -270,7 +278,7 @@ def _refused(exchange: Exchange, error: IdempotencyError, key: str) -> Answered:
     response = JsonResponse({"code": error.code, "detail": str(error)}, status=error.status_code)
     if error.retry_after is not None:
         response["Retry-After"] = str(error.retry_after)
-        _tell_key(exchange, response, key)
+        tell_key(exchange, response)
     return Answered(response=response, side="legacy", outcome=Outcome.CLIENT_ERROR)
 
 
@@ -285,14 +293,14 @@ def _unavailable(exchange: Exchange, why: str, key: str) -> Answered:
         status=503,
         headers={"Retry-After": "1"},
     )
-    _tell_key(exchange, response, key)
+    tell_key(exchange, response)
     return Answered(response=response, side="legacy", outcome=Outcome.UNAVAILABLE)
 
 
-def _tell_key(exchange: Exchange, response: HttpResponse, key: str) -> None:
+def tell_key(exchange: Exchange, response: HttpResponse) -> None:
     """Give a client without a key the one minted for it: with that, a second try takes effect once."""
     if KEY_HEADER not in exchange.request.headers:
-        response[KEY_HEADER] = key
+        response[KEY_HEADER] = exchange.minted_key
 
 
 def code_of(why: Exception) -> str:

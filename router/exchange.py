@@ -40,6 +40,9 @@ class Exchange:
     note = ""
     """Why another side answered than the one decided for; empty if it was that one."""
 
+    in_doubt: Exception | None = None
+    """Why a write that may have reached the service got no answer from it; then nobody does it but under its key."""
+
     def __init__(self, *, request: HttpRequest, match: Match, snapshot: Snapshot) -> None:
         self.request = request
         self.match = match

@@ -6,6 +6,7 @@ an order that knows it takes no notice of.
 """
 
 import logging
+import random
 from collections.abc import Callable, Iterable
 from contextvars import Context
 from dataclasses import dataclass
@@ -131,10 +132,14 @@ def settle_open(
     older_than: timedelta | None = None,
     progress: Callable[[PaymentAttempt | None], None] | None = None,
 ) -> SettleReport:
-    """Ask the provider about attempts left open; by default those older than any request could still be working on."""
+    """Ask the provider about attempts left open; by default those older than any request could still be working on.
+
+    Of more than ``limit``, half are the oldest, and half are drawn by lot: what can never be settled must not keep out
+    all the rest.
+    """
     left = _left_open(older_than)
     elsewhere = _settle_elsewhere(left)
-    keys = _ours(left)[:limit]
+    keys = _some(_ours(left), limit)
     states: list[str] = []
     unreached = 0
     for key in keys:
@@ -159,6 +164,13 @@ def settle_open(
         still_open=len(keys) - succeeded - failed,
         elsewhere=elsewhere,
     )
+
+
+def _some(keys: list[UUID], limit: int) -> list[UUID]:
+    if len(keys) <= limit:
+        return keys
+    oldest, others = keys[: limit // 2], keys[limit // 2 :]
+    return [*oldest, *random.sample(others, limit - len(oldest))]
 
 
 def _left_open(older_than: timedelta | None) -> list[PaymentAttempt]:

@@ -6,7 +6,7 @@ from functools import partial
 from django.http import JsonResponse
 
 from router.decide import Decision
-from router.diversion import Answered, answer_by_legacy, diverted
+from router.diversion import Answered, answer_by_legacy, diverted, tell_key
 from router.exchange import Exchange
 from router.handover.carry import carried_out
 from router.handover.errors import Cause, MetFence, Unowned
@@ -109,4 +109,6 @@ def _told_to_come_back(exchange: Exchange, nobody: Unowned) -> Answered:
         status=503,
         headers={"Retry-After": "1"},
     )
+    if exchange.in_doubt is not None:
+        tell_key(exchange, response)
     return Answered(response=response, side="none", outcome=Outcome.UNAVAILABLE)

@@ -49,20 +49,26 @@ def run_once(request: HttpRequest, *, scope: str, subject: str, work: Callable[[
 
     ``work`` returns a status and JSON-able data, and changes this database only: what another process has to do comes
     after. A key seen before gives the stored answer, and ``work`` is not called. Without a key, ``work`` simply runs.
+    A status that is no answer (500 and above, 408, 425, 429) rolls everything back, and the key is free again.
     Raises the errors of ``router.idempotency.errors``, and whatever ``work`` raises; the claim then stays on the
     request for ``settle``.
     """
     held = held_for(request, scope=scope, subject=subject)
     if isinstance(held, Stored):
         return Outcome(status=held.status, data=_data_of(held), replayed=True, stored=held)
+    alias = router.db_for_write(IdempotencyKey)
     try:
-        with transaction.atomic(using=router.db_for_write(IdempotencyKey)):
+        with transaction.atomic(using=alias):
             status, data = whole(work)
-            if held is not None:
+            if says_nothing(status):
+                transaction.set_rollback(True, using=alias)
+            elif held is not None:
                 held.complete(status=status, content_type=JSON, body=encode(data))
     except NotOwner:
         give_back(held)
         raise
+    if says_nothing(status):
+        settle(request, HttpResponse(encode(data), status=status, content_type=JSON))
     return Outcome(status=status, data=data, claim=held)
 
 
@@ -112,10 +118,11 @@ def give_back(held: Claim | None) -> None:
 def abandon(held: Claim | Stored | None) -> None:
     """Give the key of a request that crashed back at once, so that its client need not wait for the lease to end.
 
-    Whatever was committed is found under the key all the same. A key that was taken over stays: it is for the router to
-    say the last word. Where the crash was the database's, it is reached again first, or else the lease ends by itself.
+    Whatever was committed is found under the key all the same, also where nobody knows whether it was. A key that was
+    taken over stays: it is for the router to say the last word. Where the crash was the database's, it is reached again
+    first, or else the lease ends by itself.
     """
-    if not isinstance(held, Claim) or not held.pending or held.taken_over:
+    if not isinstance(held, Claim) or held.taken_over:
         return
     connection = connections[router.db_for_write(IdempotencyKey)]
     try:
@@ -126,14 +133,24 @@ def abandon(held: Claim | Stored | None) -> None:
         logger.warning("The key %s stays in flight until its lease ends: %s", held.name.key, error)
 
 
-def is_no_answer(response: HttpResponseBase) -> bool:
-    """Whether a response says nothing of the request: a server error, or one that asks to come back later."""
-    return response.status_code >= 500 or asks_again(response)
+def says_later(status: int) -> bool:
+    """Whether a status says that the same request is to be sent again."""
+    return status in _LATER
+
+
+def says_nothing(status: int) -> bool:
+    """Whether a status says nothing of the request: a server error, or one that asks to come back later."""
+    return status >= 500 or says_later(status)
 
 
 def asks_again(response: HttpResponseBase) -> bool:
     """Whether the same request is to be sent again: by its status, or as a refusal that says when."""
-    return response.status_code in _LATER or (response.status_code >= 400 and response.has_header("Retry-After"))
+    return says_later(response.status_code) or (response.status_code >= 400 and response.has_header("Retry-After"))
+
+
+def is_no_answer(response: HttpResponseBase) -> bool:
+    """Whether a response says nothing of the request."""
+    return says_nothing(response.status_code) or asks_again(response)
 
 
 def settle(request: HttpRequest, response: HttpResponseBase, *, body: bytes | None = None) -> None:

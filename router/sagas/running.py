@@ -116,7 +116,11 @@ class Run:
         return True
 
     def _failed(self, error: Exception) -> None:
-        stuck = log.fail(self.held, f"{type(error).__name__}: {error}")
+        try:
+            stuck = log.fail(self.held, f"{type(error).__name__}: {error}")
+        except DatabaseError as trouble:  # its lease ends by itself
+            logger.warning("%s %s goes on later: %s, after %s", self.kind.name, self.held.id, trouble, error)
+            return
         saying = logger.error if stuck else logger.warning
         saying("%s %s %s: %s", self.kind.name, self.held.id, "waits for a person" if stuck else "goes on later", error)
 
@@ -149,7 +153,11 @@ def running(kind: SagaType, *, key: Key, data: Mapping[str, Any]) -> Iterator[Ru
         _undo(run, error)
         raise
     points.passed("crossed")
-    found = log.look(run.held.id, run.held.token)
+    try:
+        found = log.look(run.held.id, run.held.token)
+    except DatabaseError as trouble:  # what it is about is committed, and that is the caller's answer
+        logger.warning("%s %s goes on later: %s", run.kind.name, run.held.id, trouble)
+        return
     if found is not None:
         run.held = found
         run.finish()

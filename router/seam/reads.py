@@ -39,7 +39,9 @@ def run(operation: "ReadSeam[..., R]", decision: Decision, args: tuple[Any, ...]
     if decision.side == "legacy":
         return _compared(operation, decision, (args, kwargs), started)
     if open_transaction() is not None:
-        # A service may not be waited for while rows are locked; legacy reads the same data.
+        # A service may not be waited for while rows are locked; legacy reads the same data, or its copy of it.
+        if decision.has_left:
+            own_writes.catch_up(operation.label)
         return _from_legacy(operation, (args, kwargs), Outcome.OK, started)
     identity = operation.identity(args, kwargs)
     client = Client(operation.label, live(decision.service, decision.store, identity), writes=False)

@@ -27,7 +27,7 @@ from router.handover.owners import refuse_if_moved
 from router.holders import Holder
 from router.idempotency.claims import Claim, Stored, checked_key, claim, seize
 from router.idempotency.errors import ClaimLost
-from router.idempotency.guard import JSON, abandon, encode, give_back
+from router.idempotency.guard import JSON, abandon, encode, give_back, says_later, says_nothing
 from router.idempotency.models import IdempotencyKey
 from router.identity import Identity
 from router.metrics import Outcome
@@ -64,7 +64,7 @@ def run(operation: "WriteSeam[..., R]", key: str | None, args: tuple[Any, ...], 
     try:
         return carry_out(carried_out(call), no_legacy)
     except Unowned as nobody:
-        raise call.unavailable(str(nobody), key or uuid.uuid4().hex) from nobody
+        raise call.unavailable(str(nobody), key or call.minted or uuid.uuid4().hex) from nobody
 
 
 @dataclass(kw_only=True)
@@ -79,6 +79,8 @@ class _Call(Generic[R]):
     started: float
     minted: str | None = None
     """The key of a call that was given none, once it has been sent: whoever is asked next is asked under the same."""
+    in_doubt: bool = False
+    """Whether it may have reached a service that gave no answer; then nobody does it but under its key."""
 
     # --- as the loop over its owners sees it ------------------------------------------------------------------
     @property
@@ -92,6 +94,8 @@ class _Call(Generic[R]):
         if self.decision.side != "legacy":
             return self.by_service()
         key = self.given or self.minted
+        if key is not None and self.in_doubt:
+            return self._taken_over(key, self._fingerprint(), Outcome.FALLBACK_CLAIMED)
         return self.by_legacy(Outcome.OK) if key is None else self.by_legacy_once(key)
 
     def find_bucket(self) -> Steps[int | None]:
@@ -131,10 +135,11 @@ class _Call(Generic[R]):
             if client.failure is None or client.sent is None:
                 self._record("extracted", _outcome(client, crashed=True))
                 raise
-        if client.failure is None or client.sent is None:
-            self._record("extracted", _outcome(client, crashed=False))
+        finally:
             if client.answered is not None:
                 own_writes.note(client.answered.header(WROTE_HEADER))
+        if client.failure is None or client.sent is None:
+            self._record("extracted", _outcome(client, crashed=False))
             return result
         return self._unanswered(client.failure, client.sent, key)
 
@@ -146,12 +151,15 @@ class _Call(Generic[R]):
             if isinstance(why, NOT_SENT):
                 refuse_if_moved(self.decision, why)
             raise self.unavailable("the service that owns the data did not answer, and legacy may not write it", key)
-        if isinstance(why, NOT_SENT) and self.given is None:
-            self._warn(why)
+        self._warn(why)
+        self.in_doubt = self.in_doubt or not isinstance(why, NOT_SENT)
+        if self.given is None and not self.in_doubt:
             return self.by_legacy(Outcome.FALLBACK_NOT_SENT)
         outcome = Outcome.FALLBACK_NOT_SENT if isinstance(why, NOT_SENT) else Outcome.FALLBACK_CLAIMED
-        self._warn(why)
-        fingerprint = sent.fingerprint
+        return self._taken_over(key, sent.fingerprint, outcome)
+
+    def _taken_over(self, key: str, fingerprint: str, outcome: Outcome) -> R:
+        """Take the key from the service, then let legacy do it under that."""
         held = self._seized(key, fingerprint)
         return self._replayed(held, key) if isinstance(held, Stored) else self._under(held, key, fingerprint, outcome)
 
@@ -220,8 +228,10 @@ class _Call(Generic[R]):
         A crash is the last word as well where the service may still be at it: nobody may succeed after it was told.
         """
         refused = self.operation.refused(error)
-        if refused is not None:
+        if refused is not None and not says_nothing(refused[0]):
             held.finish(status=refused[0], content_type=JSON, body=encode(refused[1]))
+        elif refused is not None and says_later(refused[0]):
+            held.give_back()
         elif held.taken_over:
             held.finish(status=500, content_type="", body=b"")
         else:

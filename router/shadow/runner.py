@@ -14,7 +14,7 @@ from router.holders import LEGACY as LEGACY
 from router.metrics import Outcome
 from router.shadow import steady
 from router.shadow.compare import Answer, Difference, bounded, every_difference
-from router.shadow.yielding import give_way
+from router.shadow.yielding import give_way, waited
 
 logger = logging.getLogger(__name__)
 
@@ -235,11 +235,11 @@ class _Comparison:
 
     def _first(self) -> tuple[Answer, Answer]:
         given = self._bounded(self.job.given)
-        started = monotonic()
+        started = monotonic() - waited()
         try:
             copy = self._copy()
         finally:
-            self.seconds = monotonic() - started
+            self.seconds = monotonic() - waited() - started
         if self.rounds == 0:
             self.raw = fields_of(self._differ(given, copy))
             if self.job.ask_twice:

@@ -90,7 +90,23 @@ class Answering:
 
 def give_way() -> bool:
     """Wait, a moment at most, until no request is being answered here; return whether that is so."""
-    return _answering.wait_for_none(PATIENCE_SECONDS)
+    return _wait(PATIENCE_SECONDS)
+
+
+def waited() -> float:
+    """Return for how many seconds this thread has given way, all in all."""
+    return getattr(_of_thread, "waited", 0.0)
+
+
+_of_thread = threading.local()
+
+
+def _wait(seconds: float) -> bool:
+    began = monotonic()
+    try:
+        return _answering.wait_for_none(seconds)
+    finally:
+        _of_thread.waited = waited() + monotonic() - began
 
 
 @contextmanager
@@ -112,9 +128,9 @@ class _BetweenQueries:
 
     def __call__(self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
         if self._left > 0:
-            began = monotonic()
-            _answering.wait_for_none(min(PATIENCE_SECONDS, self._left))
-            self._left -= monotonic() - began
+            before = waited()
+            _wait(min(PATIENCE_SECONDS, self._left))
+            self._left -= waited() - before
         return execute(sql, params, many, context)
 
 

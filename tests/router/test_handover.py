@@ -375,6 +375,37 @@ class TestRefusedByTheService:
         assert (row.state, row.lease_until <= timezone.now()) == ("claimed", True)
         assert own.received[0].values("Idempotency-Key") == ["k1"]
 
+    def test_without_a_clients_key_it_is_done_under_the_minted_one_or_not_at_all(
+        self, stores: tuple[Recorder, Recorder], monkeypatch: Any, settings: Any
+    ) -> None:
+        """The store was asked and gave no answer; then a fence was met. That it cannot be reached now proves nothing:
+        the first request may be waiting there still."""
+        shared, own = stores
+        shared.answer = fail
+
+        def given_back(service: str, in_bucket: int) -> Holder:
+            take_down()
+            point(settings, shared=f"http://127.0.0.1:{free_port()}", own=own.url)
+            return "legacy"
+
+        monkeypatch.setattr(owners, "owner_now", given_back)
+        put_up("frozen")
+        assert post(body="hello").content == b"legacy made hello"
+        asked = shared.received[0]
+        row = IdempotencyKey.objects.get(key=asked.values(KEY_HEADER)[0])
+        assert (row.state, names()) == ("done", ["hello"])
+
+    def test_nobody_is_told_to_come_back_without_the_key_that_was_sent(
+        self, stores: tuple[Recorder, Recorder], now: Any
+    ) -> None:
+        shared, _ = stores
+        shared.answer = fail
+        now("none")
+        with fenced("frozen"):
+            answer = post()
+        assert refused(answer, "changing_hands")
+        assert [answer[KEY_HEADER]] == shared.received[0].values(KEY_HEADER)
+
     def test_a_read_that_it_refuses_is_answered_by_legacy(self, owned: None, own: Recorder) -> None:
         own.answer = not_owner
         assert Client().get(f"/show/{OWNER}/").content == b"legacy shows"

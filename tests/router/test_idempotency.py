@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
-from django.db import OperationalError, connection, connections, transaction
+from django.db import IntegrityError, OperationalError, connection, connections, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.test import Client, RequestFactory
 from django.utils import timezone
@@ -112,6 +112,15 @@ class TestOneClient:
             run_once(request, **SCOPE, work=lambda: 1 // 0)  # type: ignore[arg-type, return-value]
         settle(request, HttpResponse(b"oops", status=500))
         assert run_once(post(), **SCOPE, work=write).status == 201
+
+    @pytest.mark.parametrize("status", [429, 500, 503])
+    def test_work_that_ends_without_an_answer_is_rolled_back_and_may_be_done_again(self, status: int) -> None:
+        def work() -> tuple[int, dict[str, str]]:
+            return status, write()[1]
+
+        assert (run_once(post(), **SCOPE, work=work).status, written()) == (status, 0)
+        assert (run_once(post(key=None), **SCOPE, work=work).status, written()) == (status, 0)
+        assert (run_once(post(), **SCOPE, work=write).status, written()) == (201, 1)
 
     @pytest.mark.parametrize("status", [409, 503])
     def test_a_refusal_that_says_when_to_come_back_is_no_answer(self, status: int) -> None:
@@ -321,6 +330,19 @@ class TestCrashes:
     def test_a_bug(self, kind: str) -> None:
         with pytest.raises(ZeroDivisionError):
             getattr(self, kind)(lambda: 1 // 0)(post())
+        assert (getattr(self, kind)(write)(post()).status_code, written()) == (201, 1)
+
+    @pytest.mark.postgres
+    @pytest.mark.parametrize("kind", ["rest_framework", "decorated"])
+    def test_a_commit_that_fails(self, kind: str) -> None:
+        """Constraints are checked there that can be deferred, after the key was completed."""
+
+        def refer_to_nobody() -> tuple[int, dict[str, str]]:
+            Token.objects.create(user_id=999_999)
+            return write()
+
+        with pytest.raises(IntegrityError):
+            getattr(self, kind)(refer_to_nobody)(post())
         assert (getattr(self, kind)(write)(post()).status_code, written()) == (201, 1)
 
     @pytest.mark.postgres

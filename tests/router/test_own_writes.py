@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.core import signing
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
 
@@ -268,6 +269,16 @@ class TestThroughASeam:
         legacy_copy.here = dict(WRITTEN)
         reader.join(5)
         assert (answers[0].content, answers[0][STALE_HEADER]) == (b"legacy", "1")
+
+    def test_inside_a_transaction_nothing_waits_but_the_answer_says_that_it_may_be_stale(
+        self, tells: Recorder, legacy_copy: Copy
+    ) -> None:
+        def in_a_transaction() -> str:
+            with transaction.atomic():
+                return self.peek(OWNER)
+
+        answer = self.visit(in_a_transaction)
+        assert (answer.content, answer[STALE_HEADER], tells.received) == (b"legacy", "1", [])
 
     def test_and_for_what_the_same_request_has_written(self, tells: Recorder, legacy_copy: Copy) -> None:
         self.visit(lambda: self.make(OWNER) + self.everybodys())

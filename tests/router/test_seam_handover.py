@@ -16,7 +16,7 @@ from router.idempotency.claims import HEADER
 from router.idempotency.models import IdempotencyKey
 from router.testing import override_envelope, override_killed, override_ownership
 from tests.processes import free_port
-from tests.router.fenced import fenced, names, take_down
+from tests.router.fenced import fenced, names, put_up, take_down
 from tests.router.seams import forgotten_afterwards
 from tests.router.test_handover import BUCKET, OWNER, fail, not_owner, point
 from tests.router.upstreams import Received, Recorder, recording_upstream
@@ -167,6 +167,36 @@ class TestRefused:
             assert make(OWNER, "a") == "service"
         (first,), (second,) = (one.received[0].values(HEADER) for one in (shared, own))
         assert first == second
+
+    def test_what_may_have_reached_the_service_is_done_under_its_key_or_not_at_all(
+        self, make: Any, own: Recorder, settings: Any, monkeypatch: Any
+    ) -> None:
+        """A fence was met in between, and now the service cannot be reached: the first request may wait there still."""
+
+        def given_back(service: str, number: int) -> Holder:
+            take_down()
+            point(settings, shared=f"http://127.0.0.1:{free_port()}", own=own.url)
+            return "legacy"
+
+        monkeypatch.setattr(owners, "owner_now", given_back)
+        with recording_upstream() as shared, override_envelope("orders", reads=100, writes=100):
+            point(settings, shared=shared.url, own=own.url)
+            shared.answer = fail
+            put_up("frozen")
+            assert make(OWNER, "a") == "legacy"
+        row = IdempotencyKey.objects.get(key=shared.received[0].values(HEADER)[0])
+        assert (row.state, names()) == ("done", ["a", "note a"])
+
+    def test_who_cannot_be_served_is_told_the_key_that_was_sent(
+        self, make: Any, own: Recorder, settings: Any, monkeypatch: Any
+    ) -> None:
+        say(monkeypatch, "none")
+        with recording_upstream() as shared, override_envelope("orders", reads=100, writes=100), fenced("frozen"):
+            point(settings, shared=shared.url, own=own.url)
+            shared.answer = fail
+            with pytest.raises(seam.Unavailable) as told:
+                make(OWNER, "a")
+        assert [told.value.key] == shared.received[0].values(HEADER)
 
     def test_legacy_too(self, make: Any, own: Recorder, owned: None, monkeypatch: Any) -> None:
         say(monkeypatch, "legacy")

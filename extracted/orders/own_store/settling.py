@@ -5,6 +5,7 @@ gives the same answer and moves no money twice. Its settlement, the order's bein
 was closed meanwhile are one transaction, under the order's lock; so a late charge is given back once.
 """
 
+import random
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import partial
@@ -51,12 +52,21 @@ def open_attempts(order_id: int) -> int:
 
 
 def left_open(limit: int) -> list[int]:
-    """Return orders with attempts that nobody works on any more, oldest first, in the buckets that we own."""
+    """Return orders with attempts that nobody works on any more, oldest first, in the buckets that we own.
+
+    Where there are too many, half of them are drawn by lot: what can never be settled must not keep out all the rest.
+    """
     before = timezone.now() - timedelta(seconds=settings.SHOP_INTERNAL_TIMEOUT + 1)
     rows = models.Attempt.objects.filter(Q(OPEN, opened_at__lte=before) | Q(UNTOLD, settled_at__lte=before))
     orders = dict(rows.order_by("-pk").values_list("order_id", "order__buyer"))
     ours = _owned(set(orders.values()))
-    return [order for order, buyer in sorted(orders.items()) if buyer in ours][:limit]
+    return some([order for order, buyer in sorted(orders.items()) if buyer in ours], limit)
+
+
+def some(found: list[int], limit: int) -> list[int]:
+    """Return as many as the limit says, in their order: the first ones, and as many by lot."""
+    first, others = found[: limit // 2], found[limit // 2 :]
+    return found if len(found) <= limit else [*first, *sorted(random.sample(others, limit - len(first)))]
 
 
 def _owned(buyers: Iterable[int]) -> set[int]:

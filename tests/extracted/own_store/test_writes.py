@@ -10,7 +10,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from demo.provider import Control, ProviderServer
-from extracted.orders.own_store import ids
+from extracted.orders.own_store import ids, settling
 from extracted.orders.own_store import models as kept
 from legacy_shop.cart.models import CartLine
 from legacy_shop.catalog.models import Product
@@ -301,6 +301,13 @@ def test_a_charge_without_an_answer_is_settled_later(
         [("succeeded", 1250)],
     )
     assert resume(own) == {"sagas": 0, "finished": 0, "attempts": 0, "settled": 0}
+
+
+def test_of_too_many_left_open_the_oldest_do_not_keep_out_the_rest() -> None:
+    passes = [settling.some(list(range(10)), 4) for _ in range(400)]
+    assert all(found[:2] == [0, 1] and len(found) == 4 and found == sorted(found) for found in passes)
+    assert {order for found in passes for order in found} == set(range(10))
+    assert settling.some([1, 2], 2) == [1, 2]
 
 
 def test_a_cancelled_orders_late_charge_is_given_back_once(

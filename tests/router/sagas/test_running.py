@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.utils import timezone
 
 from legacy_shop.catalog.models import Category
@@ -110,6 +110,25 @@ def test_an_error_after_the_commit_leaves_the_order_and_does_the_rest(shelf: She
     with pytest.raises(ValueError, match="late"):
         fail_late()
     assert (ended(), shelf.calls()) == ([("done", True)], ["reserve", "confirm"])
+
+
+@pytest.mark.parametrize("broken", ["look", "fail"])
+def test_a_database_that_fails_after_the_commit_is_no_error_of_the_callers(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    """What the saga is about is there; whoever resumes it does the rest."""
+
+    def down(*args: Any) -> Any:
+        raise OperationalError("down")
+
+    shelf.fails = {"confirm"}
+    with monkeypatch.context() as patched:
+        patched.setattr(log, broken, down)
+        shelf.buy()
+    assert ended() == [("committed", True)]
+    shelf.fails = set()
+    overdue()
+    assert (resume_due().finished, ended()) == (1, [("done", True)])
 
 
 def test_undoing_goes_on_until_it_is_done(shelf: Shelf) -> None:
