@@ -21,6 +21,11 @@ class ShadowFieldCount(models.Model):
     noise = models.PositiveIntegerField(
         default=0, help_text="Times one side alone differed from itself in it; times a side was asked twice."
     )
+    unsteady = models.PositiveIntegerField(
+        default=0,
+        db_default=0,
+        help_text="Comparisons in which the service was wrong at first only, while the other side had not moved.",
+    )
 
     class Meta:
         indexes = [  # noqa: RUF012

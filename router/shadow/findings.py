@@ -38,7 +38,7 @@ def counts(
     rows = (
         ShadowFieldCount.objects.filter(service=service, at__gte=since, **only)
         .values("store", "route", "field")
-        .annotate(raw_sum=Sum("raw"), stayed_sum=Sum("stayed"), noise_sum=Sum("noise"))
+        .annotate(raw_sum=Sum("raw"), stayed_sum=Sum("stayed"), noise_sum=Sum("noise"), unsteady_sum=Sum("unsteady"))
         .order_by("route", "store", "field")
     )
     found: dict[tuple[str, str], dict[str, Sums]] = defaultdict(dict)
@@ -49,7 +49,7 @@ def counts(
 
 
 def _counts(route: str, store: str, fields: Mapping[str, Sums], rules: Rules) -> RouteCounts:
-    nothing: dict[str, Any] = {"raw_sum": 0, "stayed_sum": 0, "noise_sum": 0}
+    nothing: dict[str, Any] = {"raw_sum": 0, "stayed_sum": 0, "noise_sum": 0, "unsteady_sum": 0}
     whole, changed, anywhere = (fields.get(name, nothing) for name in (WHOLE, CHANGED, ANY))
     return RouteCounts(
         route=route,
@@ -59,8 +59,15 @@ def _counts(route: str, store: str, fields: Mapping[str, Sums], rules: Rules) ->
         changed=changed["raw_sum"],
         noisy=anywhere["noise_sum"],
         differed=whole["stayed_sum"],
+        unsteady=whole["unsteady_sum"],
         fields=tuple(
-            FieldCounts(field=name, raw=sums["raw_sum"], stayed=sums["stayed_sum"], noise=sums["noise_sum"])
+            FieldCounts(
+                field=name,
+                raw=sums["raw_sum"],
+                stayed=sums["stayed_sum"],
+                noise=sums["noise_sum"],
+                unsteady=sums["unsteady_sum"],
+            )
             for name, sums in fields.items()
             if name not in {WHOLE, CHANGED, ANY} and not left_out(name, rules)
         ),

@@ -96,6 +96,8 @@ class Verdict:
     """The fields that differed when both were first compared, whatever came of that."""
     noise: frozenset[str] | None = None
     """The fields in which the side that answered differed from itself; None if it was not asked twice."""
+    unsteady: frozenset[str] = frozenset()
+    """The fields in which the copy differed at first and then no more, though the side that answered had not moved."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,16 +154,21 @@ class _Comparison:
         self.seconds = 0.0
         self.raw = job.raw
         self.noise = job.noise
+        self.unsteady: frozenset[str] = frozenset()
 
     def at_once(self) -> Verdict:
         """Compare sides with the same data, each of which has to say the same twice before a difference counts."""
         given, copy = self._first()
-        if not self._differ(given, copy):
+        at_first = self._differ(given, copy)
+        if not at_first:
             return self._verdict(Outcome.MATCH)
         while self.rounds < MAX_ROUNDS:
             self.rounds += 1
             before, again, after = self._copy(), self._again(), self._copy()
             differences = self._differ(again, after)
+            if self.rounds == 1:
+                unmoved = steady.stayed(at_first, self._differ(given, again))
+                self.unsteady = fields_of(unmoved) - fields_of(differences)
             if not differences:
                 return self._verdict(Outcome.CHANGED)
             stayed = steady.stayed(differences, (*self._differ(given, again), *self._differ(before, after)))
@@ -183,7 +190,9 @@ class _Comparison:
         if not differences:
             return self._verdict(Outcome.MATCH)
         self.rounds = 1
-        stayed = steady.stayed(differences, self._differ(copy, self._copy()))
+        again = self._copy()
+        self.unsteady = self.raw - fields_of(self._differ(given, again))
+        stayed = steady.stayed(differences, self._differ(copy, again))
         return self._verdict(Outcome.MISMATCH, stayed) if stayed else self._verdict(Outcome.CHANGED)
 
     def after_a_moment(self) -> Verdict | Later:
@@ -220,6 +229,7 @@ class _Comparison:
             seconds=self.seconds,
             raw=self.raw,
             noise=self.noise,
+            unsteady=self.unsteady,
         )
 
     def _later(self, given: Answer, given_at: float) -> Later:

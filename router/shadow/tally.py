@@ -37,12 +37,13 @@ Route = tuple[str, str, str]
 
 @dataclass
 class Counts:
-    """Three numbers of a field, or of whole comparisons: those made, those that count against the service, and those
-    in which a side was asked twice."""
+    """Four numbers of a field, or of whole comparisons: those made, those that count against the service, those in
+    which a side was asked twice, and those in which the service was wrong at first only."""
 
     raw: int = 0
     stayed: int = 0
     noise: int = 0
+    unsteady: int = 0
 
 
 @dataclass
@@ -70,6 +71,7 @@ def count(job: Job, verdict: Verdict) -> None:
         whole.raw += 1
         whole.stayed += verdict.outcome in {Outcome.MISMATCH, Outcome.ERROR}
         whole.noise += verdict.noise is not None
+        whole.unsteady += bool(verdict.unsteady)
         if verdict.noise:
             tally.counts[route, ANY].noise += 1
         if verdict.outcome is Outcome.CHANGED:
@@ -80,6 +82,8 @@ def count(job: Job, verdict: Verdict) -> None:
             tally.counts[route, name].stayed += 1
         for name in _names(tally, route, verdict.noise or ()):
             tally.counts[route, name].noise += 1
+        for name in _names(tally, route, verdict.unsteady):
+            tally.counts[route, name].unsteady += 1
 
 
 def _names(tally: _Tally, route: Route, fields: Iterable[str]) -> set[str]:
@@ -114,6 +118,7 @@ def flush() -> None:
                 newer.raw += kept.raw
                 newer.stayed += kept.stayed
                 newer.noise += kept.noise
+                newer.unsteady += kept.unsteady
         raise
 
 
@@ -130,6 +135,7 @@ def _write(counts: dict[tuple[Route, str], Counts]) -> None:
             raw=found.raw,
             stayed=found.stayed,
             noise=found.noise,
+            unsteady=found.unsteady,
         )
         for ((service, store, route), name), found in counts.items()
     ]

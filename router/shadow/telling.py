@@ -52,7 +52,7 @@ def verdicts_as_text(service: str, found: Sequence[RouteVerdict]) -> str:
 
 def _fields(one: RouteVerdict) -> list[str]:
     lines = table(
-        ("says", "field", "stays different", "noise", "at first", "missing", "why"),
+        ("says", "field", "stays different", "noise", "at first", "at first only", "missing", "why"),
         (
             (
                 field.says,
@@ -60,6 +60,7 @@ def _fields(one: RouteVerdict) -> list[str]:
                 f"{int(field.counts.stayed)} ({_range(field.differs)})",
                 f"{int(field.counts.noise)} ({_range(field.noise)})",
                 int(field.counts.raw),
+                int(field.counts.unsteady),
                 told_missing(field.missing, field.says),
                 field.why,
             )
@@ -93,6 +94,7 @@ def verdict_as_json(one: RouteVerdict) -> dict[str, Any]:
         "compared": counts.compared,
         "changed": counts.changed,
         "differed": counts.differed,
+        "unsteady": counts.unsteady,
         "asked_twice": counts.asked_twice,
         "fields": [_field_as_json(field) for field in one.fields],
         "proposals": list(one.proposals),
@@ -109,6 +111,7 @@ def _field_as_json(one: FieldVerdict) -> dict[str, Any]:
         "raw": counts.raw,
         "stayed": counts.stayed,
         "noise": counts.noise,
+        "unsteady": counts.unsteady,
         "differs_between": list(one.differs),
         "noise_between": list(one.noise),
         "too_noisy": one.too_noisy,

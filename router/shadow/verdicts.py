@@ -52,6 +52,18 @@ class FieldCounts:
     """Comparisons in which it still differed when both sides were asked again, and each said the same twice."""
     noise: float = 0
     """Times the side that answered, asked twice, differed from itself in it."""
+    unsteady: float = 0
+    """Comparisons in which the service was wrong at first only, while the side that answered had not moved."""
+
+    def times(self, factor: float) -> "FieldCounts":
+        """Return what so many times as many comparisons of the same kind would come to."""
+        return FieldCounts(
+            field=self.field,
+            raw=self.raw * factor,
+            stayed=self.stayed * factor,
+            noise=self.noise * factor,
+            unsteady=self.unsteady * factor,
+        )
 
     @property
     def is_failure(self) -> bool:
@@ -80,6 +92,8 @@ class RouteCounts:
     """Times the side that answered, asked twice, differed from itself anywhere."""
     differed: float = 0
     """Comparisons that came to a mismatch or to a failure of the service."""
+    unsteady: float = 0
+    """Comparisons in which the service was wrong at first only in any field."""
     fields: tuple[FieldCounts, ...] = ()
 
     @property
@@ -100,10 +114,8 @@ class RouteCounts:
             changed=self.changed * factor,
             noisy=self.noisy * factor,
             differed=self.differed * factor,
-            fields=tuple(
-                replace(one, raw=one.raw * factor, stayed=one.stayed * factor, noise=one.noise * factor)
-                for one in self.fields
-            ),
+            unsteady=self.unsteady * factor,
+            fields=tuple(one.times(factor) for one in self.fields),
         )
 
 
@@ -192,8 +204,7 @@ def _field(one: FieldCounts, counts: RouteCounts, standard: Standard) -> FieldVe
 
 
 def _settles(one: FieldCounts, counts: RouteCounts, standard: Standard, factor: float) -> bool:
-    more = replace(one, raw=one.raw * factor, stayed=one.stayed * factor, noise=one.noise * factor)
-    return _judged(more, counts.times(factor), standard)[0] is not Says.INCONCLUSIVE
+    return _judged(one.times(factor), counts.times(factor), standard)[0] is not Says.INCONCLUSIVE
 
 
 def _judged(one: FieldCounts, counts: RouteCounts, standard: Standard) -> tuple[Says, str, bool]:
@@ -207,7 +218,7 @@ def _judged(one: FieldCounts, counts: RouteCounts, standard: Standard) -> tuple[
             return Says.FAIL, f"the service fails in this way in at least {low:.3%} of the answers", False
         return (Says.PASS, "seldom enough", False) if most <= worst else (Says.INCONCLUSIVE, "too few samples", False)
     noise_low = wilson(one.noise, counts.asked_twice, Z_SURE)[0]
-    chance = by_chance(wilson(one.noise, counts.asked_twice, Z_NOISE)[1], MAX_ROUNDS)
+    chance = _chance(one.noise, counts)
     if one.stayed and low > max(chance, standard.allowed):
         return Says.FAIL, f"stays different in at least {low:.3%} of the answers; noise explains {chance:.3%}", False
     if wilson(one.noise, counts.asked_twice, Z_ENOUGH)[0] > standard.ceiling:
@@ -215,6 +226,9 @@ def _judged(one: FieldCounts, counts: RouteCounts, standard: Standard) -> tuple[
         return Says.INCONCLUSIVE, why, True
     if counts.asked_twice < standard.min_noise:
         return Says.INCONCLUSIVE, "its noise is not known yet", False
+    unsteady = _unsteady(one.unsteady, one.noise, counts, worst)
+    if unsteady:
+        return Says.INCONCLUSIVE, unsteady, False
     if most <= worst and (not one.stayed or low <= standard.allowed):
         return Says.PASS, f"stays different in at most {most:.3%} of the answers", False
     if most <= worst:
@@ -224,6 +238,32 @@ def _judged(one: FieldCounts, counts: RouteCounts, standard: Standard) -> tuple[
             False,
         )
     return Says.INCONCLUSIVE, f"too few samples to tell {most:.3%} from {worst:.3%}", False
+
+
+def _chance(noise: float, counts: RouteCounts) -> float:
+    """Return how often noise alone makes sides differ for good, at most."""
+    return by_chance(wilson(noise, counts.asked_twice, Z_NOISE)[1], MAX_ROUNDS, seen=noise > 0)
+
+
+def _unsteady(unsteady: float, noise: float, counts: RouteCounts, worst: float) -> str:
+    """Return why nobody may pass a service that now and then is wrong, and right when it is asked again; else nothing.
+
+    Let ``q`` be how often a side differs from itself. That one says ``a`` twice and the other once something else, and
+    then ``a``, has a probability of at most ``sum p(a)^2 (1 - p(a)) <= q``: so much of it noise explains.
+    """
+    low, most = wilson(unsteady, counts.compared, Z_SURE)[0], wilson(unsteady, counts.compared, Z_ENOUGH)[1]
+    explained = wilson(noise, counts.asked_twice, Z_NOISE)[1]
+    if low > max(worst, explained):
+        return (
+            f"the service is wrong at first in at least {low:.3%} of the answers, and right when it is asked again; "
+            f"noise explains {explained:.3%}"
+        )
+    known = noise / counts.asked_twice if counts.asked_twice else 0.0
+    if unsteady and most > max(worst, known):
+        return (
+            f"the service is wrong at first in up to {most:.3%} of the answers; whether that is noise is not known yet"
+        )
+    return ""
 
 
 def _route(counts: RouteCounts, fields: tuple[FieldVerdict, ...], standard: Standard) -> tuple[Says, str]:
@@ -243,13 +283,16 @@ def _of_route(counts: RouteCounts, fields: Iterable[Says], standard: Standard) -
         wilson(counts.differed, counts.compared, Z_ENOUGH)[0],
         wilson(counts.differed, counts.settled, Z_ENOUGH)[1],
     )
-    chance = by_chance(wilson(counts.noisy, counts.asked_twice, Z_NOISE)[1], MAX_ROUNDS)
+    chance = _chance(counts.noisy, counts)
     if low > max(chance, 1 - standard.min_rate):
         return Says.FAIL, f"at least {low:.2%} of the answers differ; noise explains {chance:.2%}"
     if Says.INCONCLUSIVE in found:
         return Says.INCONCLUSIVE, "fields cannot be judged"
     if counts.settled < standard.min_samples:
         return Says.INCONCLUSIVE, "too few samples"
+    unsteady = _unsteady(counts.unsteady, counts.noisy, counts, 1 - standard.min_rate)
+    if unsteady:
+        return Says.INCONCLUSIVE, unsteady
     if high > 1 - standard.min_rate:
         return Says.INCONCLUSIVE, f"up to {high:.2%} of the answers may differ"
     return Says.PASS, f"at most {high:.3%} of the answers differ"

@@ -53,6 +53,7 @@ class Recorded:
     asked_twice: int = 0
     noisy: int = 0
     differed: int = 0
+    unsteady: int = 0
     raw: dict[str, int] = field(default_factory=dict)
     """Diffy's: the fields in which primary and candidate differed."""
     noise: dict[str, int] = field(default_factory=dict)
@@ -70,6 +71,7 @@ class Recorded:
             changed=self.changed,
             noisy=self.noisy,
             differed=self.differed,
+            unsteady=self.unsteady,
             fields=tuple(self.counts.values()),
         )
 
@@ -83,13 +85,15 @@ class Recorded:
         self.differed += verdict.outcome in {Outcome.MISMATCH, Outcome.ERROR}
         self.asked_twice += verdict.noise is not None
         self.noisy += bool(verdict.noise)
-        for name in verdict.raw | stayed | (verdict.noise or frozenset()):
+        self.unsteady += bool(verdict.unsteady)
+        for name in verdict.raw | stayed | (verdict.noise or frozenset()) | verdict.unsteady:
             one = self.counts.get(name, FieldCounts(field=name))
             self.counts[name] = replace(
                 one,
                 raw=one.raw + (name in verdict.raw),
                 stayed=one.stayed + (name in stayed),
                 noise=one.noise + (name in (verdict.noise or ())),
+                unsteady=one.unsteady + (name in verdict.unsteady),
             )
 
 

@@ -33,6 +33,25 @@ def wrong_total(one_in: int) -> Change:
     return change
 
 
+def wrong_at_random(share: float) -> Change:
+    """Return a defect that is drawn anew for each answer, as of one worker among many that is stale."""
+
+    def change(found: Document, n: int, i: int) -> None:
+        if seeded("wrong", n, i).random() < share:
+            found["total"] = "0.00"
+
+    return change
+
+
+def flips_for_few(side_name: str, one_in: int, name: str = "eta") -> Change:
+    """Return a field that is a coin's toss for one request in so many, on either side alike, and steady for others."""
+
+    def change(found: Document, n: int, i: int) -> None:
+        found[name] = "soon" if n % one_in == 0 and seeded(side_name, name, n, i).random() < 0.5 else "later"
+
+    return change
+
+
 def noisy(side_name: str, fields: int = 7, values: int = 1_000_000) -> Change:
     """Return fields that are drawn anew for each answer."""
 
