@@ -26,7 +26,8 @@ class _Answering:
     """The requests that this process is answering now."""
 
     def __init__(self) -> None:
-        self._none = threading.Condition(threading.Lock())
+        # Reentrant: an answer that is forgotten is counted by the garbage collector, wherever that comes in.
+        self._none = threading.Condition(threading.RLock())
         self._count = 0
         self.waiting = 0
         """How many threads wait for the end of them."""
@@ -80,6 +81,10 @@ class Answering:
             response._resource_closers.append(self.end)  # type: ignore[attr-defined]
             weakref.finalize(response, self.end)
         return response
+
+    def __getstate__(self) -> dict[str, None]:
+        """Let a cache keep the answer; nobody waits for the end of one that is taken from there."""
+        return {"_requests": None}
 
     def end(self) -> None:
         """Say that it is over; to say so again means nothing."""

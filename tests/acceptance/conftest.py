@@ -27,11 +27,14 @@ from migrations_plan.models import ServiceState
 from router.buckets import bucket
 from router.models import BreakerEvent, TrafficCount
 from tests import processes
+from tests.acceptance.shop_wsgi import WORKER_HEADER
 from tests.processes import UNTRACED, RunningProcess, database_url, free_port, gunicorn, start_process, wait_until
 
 FIRST_BYTE = 0.6
 """The router's deadline for the service in these tests, seconds."""
 PASSWORD_HASH = PBKDF2PasswordHasher().encode("demo-password", "salt-of-the-tests-only", iterations=1)
+WORKERS = 2
+"""Of the shop."""
 STEERED_SECONDS = 2.0
 """Within this all processes follow a change."""
 
@@ -166,7 +169,7 @@ def running_house(
             ready_url=f"http://127.0.0.1:{orders}/health/ready/",
         ),
         "shop": Program(
-            args=gunicorn("legacy_shop.wsgi", shop, workers=2, threads=4),
+            args=gunicorn("tests.acceptance.shop_wsgi", shop, workers=WORKERS, threads=4),
             env=shared,
             ready_url=f"http://127.0.0.1:{shop}/api/products/",
         ),
@@ -235,8 +238,15 @@ def stand_at(house: House, make_customer: Callable[..., Customer]) -> Callable[.
         probe = make_customer()
         while reads and bucket("orders", probe.user.pk) >= reads:
             probe = make_customer()
-        expected = "extracted" if reads else "legacy"
-        everywhere(lambda: probe.call("GET", "/api/orders/").headers["X-Strangler-Side"] == expected)
+        expected, follow = "extracted" if reads else "legacy", set[str]()
+
+        def all_follow() -> bool:
+            answer = probe.call("GET", "/api/orders/")
+            if answer.headers["X-Strangler-Side"] == expected:
+                follow.add(answer.headers[WORKER_HEADER])
+            return len(follow) == WORKERS
+
+        wait_until(all_follow, "every worker answers as expected")
 
     return stand
 

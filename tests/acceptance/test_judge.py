@@ -264,7 +264,7 @@ class TestSchedule:
 
     def test_holds_everything_that_can_break(self) -> None:
         found = {(one.do, one.whom) for one in schedule.strikes(1, 90, postgres=True, broker=True)}
-        assert {do for do, _ in found} == {"kill", "freeze", "cut", "unplug", "forget", "coordinator"}
+        assert {do for do, _ in found} == {"kill", "freeze", "cut", "unplug", "restart", "forget", "coordinator"}
         assert {whom for do, whom in found if do == "kill"} == {*schedule.SERVERS, "worker"}
         plain = {(one.do, one.whom) for one in schedule.strikes(1, 90, postgres=False, broker=False)}
         assert {do for do, _ in plain} == {"kill", "freeze", "coordinator"}

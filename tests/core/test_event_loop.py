@@ -69,15 +69,17 @@ def write(project: Project, client: AsyncClient, **headers: str) -> Any:
 
 
 class TestThreads:
-    def test_what_belongs_to_no_route_is_handed_on_untouched(self, project: Project) -> None:
-        handed_on = object()
+    def test_what_belongs_to_no_route_is_handed_on_without_leaving_the_loop(self, project: Project) -> None:
+        handed_on, threads = HttpResponse("legacy"), [threading.get_ident()]
 
-        async def legacy(request: HttpRequest) -> Any:
-            raise AssertionError("not awaited here")
+        async def legacy(request: HttpRequest) -> HttpResponse:
+            threads.append(threading.get_ident())
+            return handed_on
 
-        middleware = StranglerMiddleware(legacy)
-        middleware.get_response = lambda request: handed_on
-        assert middleware(AsyncRequestFactory().get(project.outside)) is handed_on
+        visit = StranglerMiddleware(legacy)(AsyncRequestFactory().get(project.outside))
+        assert asyncio.run(visit) is handed_on
+        assert len(set(threads)) == 1
+        assert list(handed_on.headers) == ["Content-Type"]
 
     @pytest.mark.parametrize(("envelope", "looked_up"), [({}, 0), ({"reads": 50}, 1), ({"shadow": 100}, 1)])
     def test_only_who_has_to_be_known_is_looked_up_and_on_the_requests_thread(

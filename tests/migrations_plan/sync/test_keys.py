@@ -10,7 +10,7 @@ import pytest
 from celery import Task
 from django.contrib.auth.models import User
 from django.db import IntegrityError
-from django.http import HttpRequest
+from django.http import HttpRequest, JsonResponse
 from django.test import RequestFactory, override_settings
 from django.utils import timezone
 
@@ -227,7 +227,7 @@ class TestAfterItHasLeft:
         with pytest.raises(ZeroDivisionError):
             run_once(request, scope="orders", subject=str(who.pk), work=lambda: (1 // 0, None))
         with watched() as met:
-            settle(request, status=404, content_type="application/json", body=b"{}")
+            settle(request, JsonResponse({}, status=404))
         assert [one.aggregate for one in met] == ["orders"]
         assert not IdempotencyKey.objects.exists()
         assert not TravellingKey.objects.exists()

@@ -1,5 +1,6 @@
 """Comparisons give way to requests of their process, but not for ever."""
 
+import pickle
 import threading
 from collections.abc import Iterator
 from time import monotonic
@@ -114,6 +115,23 @@ def test_it_lasts_until_the_answer_has_been_sent() -> None:
 
 def test_an_answer_that_nobody_closes_is_over_when_it_is_forgotten() -> None:
     StranglerMiddleware(lambda request: HttpResponse("done"))(RequestFactory().get("/of-no-route/"))
+    assert give_way()
+
+
+def test_a_cache_may_keep_the_answer() -> None:
+    answer = StranglerMiddleware(lambda request: HttpResponse("done"))(RequestFactory().get("/of-no-route/"))
+    kept = pickle.loads(pickle.dumps(answer))
+    kept.close()
+    assert (kept.content, give_way()) == (b"done", False)
+    answer.close()
+    assert give_way()
+
+
+def test_the_garbage_collector_may_come_in_anywhere() -> None:
+    """It counts answers that were forgotten, also for a thread that is counting."""
+    answering = Answering()
+    with yielding._answering._none:
+        answering.end()
     assert give_way()
 
 
