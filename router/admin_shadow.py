@@ -134,7 +134,8 @@ class ShadowRuleAdmin(ReadOnlyAdmin):
             for rule in in_force:
                 removed = exclusions.remove(rule.pk, by=request.user.get_username())
                 self.log_change(request, removed, f"Removed: {removed}")
-            messages.success(request, f"{len(in_force)} fields are compared again.")
+            told = "1 field is" if len(in_force) == 1 else f"{len(in_force)} fields are"
+            messages.success(request, f"{told} compared again.")
             return None
         context = {**self.admin_site.each_context(request), "opts": self.opts, "rules": in_force}
         context["title"] = "Compare these fields again?"
