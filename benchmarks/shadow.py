@@ -30,7 +30,7 @@ PER_SECOND = 15.0
 """Requests of each client; a server that is not saturated shows what its customers wait for."""
 ROUNDS, SECONDS = 16, 3.0
 QUICK_ROUNDS, QUICK_SECONDS = 5, 1.0
-LONG_ROUNDS = 24
+LONG_ROUNDS = 64
 DRAWS = 400
 PROCESSORS = sorted(os.sched_getaffinity(0))
 SITES, OTHERS = (set(PROCESSORS[:1]), set(PROCESSORS[1:])) if len(PROCESSORS) > 1 else (set(PROCESSORS),) * 2
