@@ -20,6 +20,12 @@ from router.shadow.yielding import Answering, give_way, giving_way, waiting
 from tests.processes import wait_until
 
 
+@pytest.fixture(autouse=True)
+def nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count the requests of this test only: one of another may still be under way, or its answer be kept."""
+    monkeypatch.setattr(yielding, "_answering", yielding._Answering())
+
+
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(yielding, "PATIENCE_SECONDS", 30)
@@ -30,6 +36,8 @@ def page() -> Iterator["Page"]:
     found = Page()
     yield found
     found.go.set()
+    for visitor in found.visitors:
+        visitor.join(30)
 
 
 class Page:
@@ -37,6 +45,7 @@ class Page:
 
     def __init__(self) -> None:
         self.begun, self.go = threading.Event(), threading.Event()
+        self.visitors: list[threading.Thread] = []
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         self.begun.set()
@@ -46,6 +55,7 @@ class Page:
     def visit(self) -> threading.Thread:
         thread = threading.Thread(target=lambda: StranglerMiddleware(self)(RequestFactory().get("/of-no-route/")))
         thread.start()
+        self.visitors.append(thread)
         assert self.begun.wait(30)
         return thread
 
