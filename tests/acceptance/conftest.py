@@ -25,6 +25,7 @@ from legacy_shop.catalog.models import Category, Product, Stock
 from legacy_shop.orders.models import Order
 from migrations_plan.models import ServiceState
 from router.buckets import bucket
+from router.conf import conf
 from router.models import BreakerEvent, TrafficCount
 from tests import processes
 from tests.acceptance.shop_wsgi import WORKER_HEADER
@@ -240,13 +241,18 @@ def stand_at(house: House, make_customer: Callable[..., Customer]) -> Callable[.
             probe = make_customer()
         expected, follow = "extracted" if reads else "legacy", set[str]()
 
-        def all_follow() -> bool:
+        def follows() -> bool:
+            """A right answer may still be of the rules before, so there have to be many, and some of each worker."""
             answer = probe.call("GET", "/api/orders/")
-            if answer.headers["X-Strangler-Side"] == expected:
-                follow.add(answer.headers[WORKER_HEADER])
-            return len(follow) == WORKERS
+            follow.add(answer.headers[WORKER_HEADER])
+            return bool(answer.headers["X-Strangler-Side"] == expected)
 
-        wait_until(all_follow, "every worker answers as expected")
+        polled = time.monotonic() + 1.5 * conf().poll_seconds
+        everywhere(follows)
+        wait_until(
+            lambda: follows() and len(follow) >= WORKERS and time.monotonic() > polled,
+            "every worker answers as expected, and has read the rules since",
+        )
 
     return stand
 
