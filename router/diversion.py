@@ -152,7 +152,7 @@ def _divert_write(exchange: Exchange) -> Steps[Answered]:
             return (yield from _unanswered(exchange, why, key))
         if isinstance(why, NOT_SENT):
             yield from in_database(partial(refuse_if_moved, exchange.decision, why))
-        return _unavailable(exchange, str(why), key)  # legacy may not write what the service owns
+        return _unavailable(exchange, str(why))  # legacy may not write what the service owns
 
 
 def _key_of(exchange: Exchange) -> str:
@@ -167,13 +167,13 @@ def _unanswered(exchange: Exchange, why: Exception, key: str) -> Steps[Answered]
         return (yield from _take_over(exchange, why, key, Outcome.FALLBACK_CLAIMED))
     # A key of the client's own may have come before, on a request that is still under way; so may ours, the last time.
     if KEY_HEADER not in exchange.request.headers and exchange.in_doubt is None:
-        return (yield from _not_sent(exchange, why, key))
+        return (yield from _not_sent(exchange, why))
     return (yield from _take_over(exchange, why, key, Outcome.FALLBACK_NOT_SENT))
 
 
-def _not_sent(exchange: Exchange, why: Exception, key: str) -> Steps[Answered]:
+def _not_sent(exchange: Exchange, why: Exception) -> Steps[Answered]:
     if not exchange.body_is_whole:
-        return _unavailable(exchange, f"{why} Part of the body was read already.", key)
+        return _unavailable(exchange, f"{why} Part of the body was read already.")
     return (yield from _from_legacy(exchange, why, Outcome.FALLBACK_NOT_SENT))
 
 
@@ -181,7 +181,7 @@ def _take_over(exchange: Exchange, why: Exception, key: str, outcome: Outcome) -
     """Take the request's key from the service, then let legacy answer under it."""
     kept = exchange.body_is_kept
     if not kept and KEY_HEADER in exchange.request.headers:
-        return _unavailable(exchange, f"{why} {TOO_LONG}", key)
+        return _unavailable(exchange, f"{why} {TOO_LONG}")
     held = yield from in_database(lambda: _seized(exchange, key, keep=kept))
     if isinstance(held, Answered):
         return held
@@ -189,7 +189,7 @@ def _take_over(exchange: Exchange, why: Exception, key: str, outcome: Outcome) -
         return _stored(exchange, held, why)
     if not kept:  # nobody knows the key, and the client is going to send the request again: this one has to end here
         yield from in_database(partial(held.finish, status=503, content_type="", body=b""))
-        return _unavailable(exchange, f"{why} {TOO_LONG}", key)
+        return _unavailable(exchange, f"{why} {TOO_LONG}")
     return (yield from _under_claim(exchange, why, held, outcome, key))
 
 
@@ -200,9 +200,9 @@ def _seized(exchange: Exchange, key: str, *, keep: bool) -> Claim | Stored | Ans
     try:
         return seize(scope=exchange.route.service, subject=subject, key=key, fingerprint=fingerprint)
     except IdempotencyError as error:
-        return _refused(exchange, error, key)
+        return _refused(exchange, error)
     except DatabaseError as error:
-        return _unavailable(exchange, f"The request's idempotency key could not be claimed: {error}", key)
+        return _unavailable(exchange, f"The request's idempotency key could not be claimed: {error}")
 
 
 def _under_claim(exchange: Exchange, why: Exception, held: Claim, outcome: Outcome, key: str) -> Steps[Answered]:
@@ -227,7 +227,7 @@ def _overtaken(exchange: Exchange, why: Exception, key: str) -> Steps[Answered]:
     if isinstance(held, Stored):
         return _stored(exchange, held, why)
     yield from in_database(held.release)
-    return _unavailable(exchange, f"{why} Legacy took longer than its claim on the request lasts.", key)
+    return _unavailable(exchange, f"{why} Legacy took longer than its claim on the request lasts.")
 
 
 def _stored(exchange: Exchange, held: Stored, why: Exception) -> Answered:
@@ -273,7 +273,7 @@ def _outcome(response: HttpResponseBase) -> Outcome:
     return Outcome.CLIENT_ERROR if response.status_code >= 400 else Outcome.OK
 
 
-def _refused(exchange: Exchange, error: IdempotencyError, key: str) -> Answered:
+def _refused(exchange: Exchange, error: IdempotencyError) -> Answered:
     exchange.note = f"refused:{error.code}"
     response = JsonResponse({"code": error.code, "detail": str(error)}, status=error.status_code)
     if error.retry_after is not None:
@@ -282,7 +282,7 @@ def _refused(exchange: Exchange, error: IdempotencyError, key: str) -> Answered:
     return Answered(response=response, side="legacy", outcome=Outcome.CLIENT_ERROR)
 
 
-def _unavailable(exchange: Exchange, why: str, key: str) -> Answered:
+def _unavailable(exchange: Exchange, why: str) -> Answered:
     exchange.note = "unavailable"
     logger.error("%s %s is answered 503: %s", exchange.request.method, exchange.request.path, why)
     response = JsonResponse(

@@ -39,7 +39,6 @@ class Exchange:
     """Has legacy answer a copy of the request, for comparison; None where nothing is compared."""
     note = ""
     """Why another side answered than the one decided for; empty if it was that one."""
-
     in_doubt: Exception | None = None
     """Why a write that may have reached the service got no answer from it; then nobody does it but under its key."""
 
