@@ -3,6 +3,7 @@
 import pickle
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from time import monotonic
 from typing import Any
 
@@ -15,7 +16,7 @@ from django.test import RequestFactory
 from router.middleware import StranglerMiddleware
 from router.shadow import yielding
 from router.shadow.compare import Answer
-from router.shadow.runner import Job, run
+from router.shadow.runner import Job, Verdict, run
 from router.shadow.yielding import Answering, give_way, giving_way, waiting
 from tests.processes import wait_until
 
@@ -60,25 +61,27 @@ class Page:
         return thread
 
 
+GIVEN = Answer(status=200, content_type="text/plain", body=b"a")
+JOB = Job(
+    service="orders",
+    store="shared",
+    route="list",
+    method="GET",
+    path="/",
+    given=GIVEN,
+    ask_copy=lambda: GIVEN,
+    ask_again=lambda: GIVEN,
+)
+
+
 def comparison(happened: list[str]) -> threading.Thread:
     """Begin a comparison, which notes when it asks for its copy."""
 
-    given = Answer(status=200, content_type="text/plain", body=b"a")
-
     def copy() -> Answer:
         happened.append("copied")
-        return given
+        return GIVEN
 
-    job = Job(
-        service="orders",
-        store="shared",
-        route="list",
-        method="GET",
-        path="/",
-        given=given,
-        ask_copy=copy,
-        ask_again=copy,
-    )
+    job = replace(JOB, ask_copy=copy)
     thread = threading.Thread(target=lambda: run(job))
     thread.start()
     return thread
@@ -94,6 +97,16 @@ def test_a_comparison_waits_for_the_end_of_a_request(patient: None, page: Page) 
     request.join(30)
     compared.join(30)
     assert happened == ["copied"]
+
+
+def test_the_service_is_not_blamed_for_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long it took for its answer is told to people, who would look for the reason there."""
+    monkeypatch.setattr(yielding, "PATIENCE_SECONDS", 0.5)
+    with Answering():
+        verdict = run(JOB)
+    assert isinstance(verdict, Verdict)
+    assert yielding.waited() > 0.5
+    assert verdict.seconds < 0.4
 
 
 def test_one_that_takes_long_is_not_waited_for(page: Page) -> None:
