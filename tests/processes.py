@@ -93,13 +93,15 @@ def database_url(alias: str = "default") -> str:
     return f"postgresql://{login}@{given['HOST']}:{given['PORT'] or 5432}/{given['NAME']}"
 
 
-def wait_until(condition: Callable[[], bool], what: str, timeout: float = READY_SECONDS) -> None:
+def wait_until(
+    condition: Callable[[], bool], what: str, timeout: float = READY_SECONDS, *, every: float = POLL_SECONDS
+) -> None:
     """Wait until ``condition`` holds, and fail naming ``what`` when it does not in time."""
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:
             raise ProcessFailed(f"{what}: not so after {timeout:g} s.")
-        time.sleep(POLL_SECONDS)
+        time.sleep(every)
 
 
 def answers(url: str) -> bool:

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -36,6 +37,8 @@ FIRST_BYTE = 0.6
 PASSWORD_HASH = PBKDF2PasswordHasher().encode("demo-password", "salt-of-the-tests-only", iterations=1)
 WORKERS = 2
 """Of the shop."""
+RIGHT_ANSWERS = 10
+"""So many of one worker, with no wrong one in between, show that it has come round."""
 STEERED_SECONDS = 2.0
 """Within this all processes follow a change."""
 
@@ -239,20 +242,11 @@ def stand_at(house: House, make_customer: Callable[..., Customer]) -> Callable[.
         probe = make_customer()
         while reads and bucket("orders", probe.user.pk) >= reads:
             probe = make_customer()
-        expected, follow = "extracted" if reads else "legacy", set[str]()
-
-        def follows() -> bool:
-            """A right answer may still be of the rules before, so there have to be many, and some of each worker."""
-            answer = probe.call("GET", "/api/orders/")
-            follow.add(answer.headers[WORKER_HEADER])
-            return bool(answer.headers["X-Strangler-Side"] == expected)
-
+        expected = "extracted" if reads else "legacy"
+        # A right answer may still be of the rules before, unless a poll has passed.
         polled = time.monotonic() + 1.5 * conf().poll_seconds
-        everywhere(follows)
-        wait_until(
-            lambda: follows() and len(follow) >= WORKERS and time.monotonic() > polled,
-            "every worker answers as expected, and has read the rules since",
-        )
+        wait_until(lambda: time.monotonic() > polled, "a poll has passed")
+        everywhere(lambda: probe.call("GET", "/api/orders/"), lambda answer: answered_by(answer) == expected)
 
     return stand
 
@@ -263,22 +257,30 @@ def envelope(step: str, *, reads: int = 0, writes: int = 0, shadow: int = 0) -> 
     ServiceState.objects.update_or_create(service="orders", defaults=entered)
 
 
-def everywhere(holds: Callable[[], bool], *, timeout: float = 10.0) -> float:
-    """Wait until something holds thirty times in a row, so that every worker has been asked; return when it began to.
+def answered_by(answer: Any) -> str:
+    """Return the side that answered."""
+    return str(answer.headers["X-Strangler-Side"])
 
-    The result is on the monotonic clock.
+
+def everywhere(ask: Callable[[], Any], right: Callable[[Any], bool], *, timeout: float = 20.0) -> float:
+    """Wait until each worker of the shop has answered rightly ten times with no wrong answer of any in between.
+
+    Returns when the last wrong answer came, on the monotonic clock. Counting all answers together would not do: the
+    one worker may take every connection for a while, with the other still where it was.
     """
-    since = time.monotonic()
+    since, of_worker = time.monotonic(), Counter[str]()
 
     def settled() -> bool:
         nonlocal since
-        for _ in range(30):
-            if not holds():
-                since = time.monotonic()
-                return False
-        return True
+        answer = ask()
+        if right(answer):
+            of_worker[answer.headers[WORKER_HEADER]] += 1
+        else:
+            since = time.monotonic()
+            of_worker.clear()
+        return sum(count >= RIGHT_ANSWERS for count in of_worker.values()) >= WORKERS
 
-    wait_until(settled, "every worker answers as expected", timeout)
+    wait_until(settled, "every worker answers as expected", timeout, every=0)
     return since
 
 

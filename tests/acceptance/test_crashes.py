@@ -106,7 +106,7 @@ def under_way(house: House, moment: str, ask: Callable[[], Any], key: str) -> It
 def nothing_is_under_way(house: House, customer: Customer) -> None:
     """Wait until the service has read all that was sent and has answered what came after it."""
     wait_until(lambda: not house.unread(), "the service has read everything")
-    everywhere(lambda: customer.call("GET", "/api/orders/").status_code == 200, timeout=30)
+    everywhere(lambda: customer.call("GET", "/api/orders/"), lambda answer: answer.status_code == 200, timeout=30)
 
 
 # --- orders -------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 
 from legacy_shop.orders.models import Order
 from router.idempotency.models import IdempotencyKey
-from tests.acceptance.conftest import Customer, House, orders_noted
+from tests.acceptance.conftest import Customer, House, answered_by, everywhere, orders_noted
 from tests.processes import wait_until
 
 pytestmark = pytest.mark.acceptance
@@ -25,14 +25,10 @@ def diverted(stand_at: StandAt) -> None:
 
 @pytest.fixture
 def well_again(house: House, customer: Customer) -> Callable[[], None]:
-    """Return a function that waits until the service answers again, after the breaker has closed."""
+    """Return a function that waits until the service answers again, after each worker's breaker has closed."""
 
     def wait() -> None:
-        wait_until(
-            lambda: customer.call("GET", "/api/orders/").headers["X-Strangler-Side"] == "extracted",
-            "the service answers again",
-            timeout=20,
-        )
+        everywhere(lambda: customer.call("GET", "/api/orders/"), lambda answer: answered_by(answer) == "extracted")
 
     return wait
 
