@@ -24,6 +24,8 @@ RABBITMQ = "amqp://guest:guest@127.0.0.1:5672//"
 REDIS = "redis://127.0.0.1:6379/9"
 ACCEPTANCE = Path(__file__).parent / "acceptance"
 ELSEWHERE = Path(__file__).parent / "elsewhere"
+THREAD_SECONDS = 20.0
+"""How long a comparison that a test has left may take to end."""
 USES_DATABASE = {"db", "transactional_db", "django_db_setup"}
 """Fixtures that only tests ask for that use the database."""
 IS_ELSEWHERE = os.environ.get("DJANGO_SETTINGS_MODULE", "").startswith("tests.elsewhere")
@@ -130,26 +132,40 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
 
 
 @pytest.fixture(autouse=True)
-def comparisons_end_with_the_test() -> Iterator[None]:
-    """End what a test has left to the shadow's threads: they would store it among the rows of the next one.
+def comparisons_end_with_the_test(request: pytest.FixtureRequest) -> Iterator[None]:
+    """End what a test has left to the shadow's threads, before its rows go: they would store it for the next one.
 
-    The fields that it has left out, which processes remember for seconds, are compared again.
+    In a test without real transactions they would store it whatever comes after, so there none may be started. The
+    fields that the test has left out, which processes remember for seconds, are compared again.
     """
+    transactional = _torn_down_before_the_database(request)
     yield
+    started = pool.threads()
     pool.reset()
     applied.forget()
+    for thread in started:
+        thread.join(THREAD_SECONDS)
+    assert not any(thread.is_alive() for thread in started), "A comparison does not end."
+    uses_database = request.node.get_closest_marker("django_db") and not transactional
+    assert not (started and uses_database), "Comparisons are made here: mark the test django_db(transaction=True)."
 
 
 @pytest.fixture(autouse=True)
 def history_can_be_flushed(request: pytest.FixtureRequest) -> Iterator[None]:
     """Let Django empty the tables after a test with real transactions, the append-only ones included."""
-    marker = request.node.get_closest_marker("django_db")
-    transactional = bool(marker and marker.kwargs.get("transaction")) or "transactional_db" in request.fixturenames
-    if transactional:
-        request.getfixturevalue("_django_db_helper")  # set up before this fixture, so that it is torn down after it
+    transactional = _torn_down_before_the_database(request)
     yield
     if transactional:
         let_history_be_flushed()
+
+
+def _torn_down_before_the_database(request: pytest.FixtureRequest) -> bool:
+    """Let a test's real database be set up before the fixture that asks; return whether it has one."""
+    marker = request.node.get_closest_marker("django_db")
+    transactional = bool(marker and marker.kwargs.get("transaction")) or "transactional_db" in request.fixturenames
+    if transactional:
+        request.getfixturevalue("_django_db_helper")
+    return transactional
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ from router.upstreams import upstream_for
 logger = logging.getLogger(__name__)
 
 SIDE = "shadow"
+THREAD_NAME = "strangler-shadow-"
 JOB_DEADLINES = 3
 """A whole comparison, with all its rounds, may take this many times as long as one shadow request."""
 STOP_SECONDS = 3.0
@@ -88,7 +89,7 @@ class ShadowPool:
     def _add_thread(self) -> None:
         with self._lock:
             if len(self._threads) < self.settings.workers:
-                name = f"strangler-shadow-{len(self._threads)}"
+                name = f"{THREAD_NAME}{len(self._threads)}"
                 thread = threading.Thread(target=self._work, name=name, daemon=True)
                 thread.start()
                 self._threads.append(thread)
@@ -229,6 +230,11 @@ def current() -> ShadowPool:
         if outdated is not None:
             outdated.stop()
     return pool
+
+
+def threads() -> list[threading.Thread]:
+    """Return the threads of this process that compare, for whoever wants to see them end."""
+    return [thread for thread in threading.enumerate() if thread.name.startswith(THREAD_NAME)]
 
 
 def reset() -> None:

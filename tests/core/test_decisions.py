@@ -88,6 +88,7 @@ def test_a_flag_set_in_the_admin_steers(project: Project, upstream: Recorder, an
     )
 
 
+@pytest.mark.django_db(databases="__all__", transaction=True)  # the last of its requests are compared
 def test_a_plan_goes_forwards_and_back(
     project: Project, upstream: Recorder, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
