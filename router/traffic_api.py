@@ -237,7 +237,7 @@ def shadow_summary(
         until = row.at if until is None else max(until, row.at)
     stored = ShadowMismatch.objects.filter(service=service, at__gte=since, **only).order_by("-at", "-pk")
     worst: Counter[str] = Counter()
-    for names in stored.values_list("fields", flat=True):
+    for names in stored.exclude(outcome=ShadowMismatch.UNSTEADY).values_list("fields", flat=True):
         worst.update(names)
     return ShadowSummary(
         service=service,

@@ -59,6 +59,9 @@ class BreakerEvent(models.Model):
 class ShadowMismatch(models.Model):
     """One shadowed request whose two answers differed, redacted before it was stored."""
 
+    UNSTEADY = "unsteady"
+    """The outcome of an example in which the copy was wrong at first only, which is none of a comparison."""
+
     at = models.DateTimeField()
     service = models.CharField(max_length=100)
     store = models.CharField(max_length=40)

@@ -143,8 +143,7 @@ class ShadowPool:
             return
         give_way()
         count(job, verdict)
-        if verdict.outcome in {Outcome.MISMATCH, Outcome.ERROR}:
-            store.save(job, verdict, settings)
+        store.save(job, verdict, settings)
 
     def _postpone(self, job: Job) -> None:
         """Ask again once the copy's store has had the time to follow; no thread waits for it meanwhile."""

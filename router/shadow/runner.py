@@ -96,8 +96,8 @@ class Verdict:
     """The fields that differed when both were first compared, whatever came of that."""
     noise: frozenset[str] | None = None
     """The fields in which the side that answered differed from itself; None if it was not asked twice."""
-    unsteady: frozenset[str] = frozenset()
-    """The fields in which the copy differed at first and then no more, though the side that answered had not moved."""
+    unsteady: tuple[Difference, ...] = ()
+    """What differed in the copy at first and then no more, though the side that answered had not moved."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +154,7 @@ class _Comparison:
         self.seconds = 0.0
         self.raw = job.raw
         self.noise = job.noise
-        self.unsteady: frozenset[str] = frozenset()
+        self.unsteady: tuple[Difference, ...] = ()
 
     def at_once(self) -> Verdict:
         """Compare sides with the same data, each of which has to say the same twice before a difference counts."""
@@ -168,7 +168,7 @@ class _Comparison:
             differences = self._differ(again, after)
             if self.rounds == 1:
                 unmoved = steady.stayed(at_first, self._differ(given, again))
-                self.unsteady = fields_of(unmoved) - fields_of(differences)
+                self.unsteady = _without(unmoved, fields_of(differences))
             if not differences:
                 return self._verdict(Outcome.CHANGED)
             stayed = steady.stayed(differences, (*self._differ(given, again), *self._differ(before, after)))
@@ -191,7 +191,7 @@ class _Comparison:
             return self._verdict(Outcome.MATCH)
         self.rounds = 1
         again = self._copy()
-        self.unsteady = self.raw - fields_of(self._differ(given, again))
+        self.unsteady = _without(differences, fields_of(self._differ(given, again)))
         stayed = steady.stayed(differences, self._differ(copy, again))
         return self._verdict(Outcome.MISMATCH, stayed) if stayed else self._verdict(Outcome.CHANGED)
 
@@ -229,7 +229,7 @@ class _Comparison:
             seconds=self.seconds,
             raw=self.raw,
             noise=self.noise,
-            unsteady=self.unsteady,
+            unsteady=bounded(self.unsteady),
         )
 
     def _later(self, given: Answer, given_at: float) -> Later:
@@ -313,6 +313,10 @@ class _Comparison:
 def fields_of(differences: Iterable[Difference]) -> frozenset[str]:
     """Return the fields in which answers differ."""
     return frozenset(difference.field for difference in differences)
+
+
+def _without(differences: Iterable[Difference], fields: frozenset[str]) -> tuple[Difference, ...]:
+    return tuple(difference for difference in differences if difference.field not in fields)
 
 
 def _decoded(answer: Answer, max_bytes: int) -> Answer:

@@ -6,12 +6,17 @@ from datetime import UTC, datetime, timedelta
 from django.db.models import Sum
 
 from router.conf import ShadowSettings
+from router.metrics import Outcome
 from router.models.traffic import ShadowMismatch
+from router.shadow.difference import Difference
 from router.shadow.redact import redact_difference, redact_path, redact_text
 from router.shadow.runner import Job, Verdict
 
+UNSTEADY = ShadowMismatch.UNSTEADY
 PER_HOUR = 100
 """Examples stored per service and hour; the counts go on without them."""
+UNSTEADY_PER_HOUR = 20
+"""Examples of being wrong at first only, which are not to take the place of what stays wrong."""
 PER_DELETE = 200
 ROW_BYTES = 300
 """What a row takes besides its fields of text, about."""
@@ -19,15 +24,42 @@ MOST_BYTES = 32_768
 """What one example may take; differences that no longer fit are left out."""
 
 
-def save(job: Job, verdict: Verdict, settings: ShadowSettings) -> ShadowMismatch | None:
-    """Store one mismatch or error, unless enough were stored in this hour; return what was stored."""
+def save(job: Job, verdict: Verdict, settings: ShadowSettings) -> list[ShadowMismatch]:
+    """Store what is worth an example, unless enough were stored in this hour; return what was stored."""
+    found: dict[str, tuple[Difference, ...]] = {}
+    if verdict.outcome in {Outcome.MISMATCH, Outcome.ERROR}:
+        found[str(verdict.outcome)] = verdict.differences
+    if verdict.unsteady:
+        found[UNSTEADY] = verdict.unsteady
     now = datetime.now(UTC)
-    stored = ShadowMismatch.objects.filter(service=job.service)
-    if stored.filter(at__gte=now - timedelta(hours=1)).count() >= PER_HOUR:
-        return None
+    examples = [
+        _create(job, verdict, outcome, differences, settings, now)
+        for outcome, differences in found.items()
+        if _has_room(job.service, outcome, now)
+    ]
+    if examples:
+        trim(job.service, settings, now)
+    return examples
+
+
+def _has_room(service: str, outcome: str, now: datetime) -> bool:
+    stored = ShadowMismatch.objects.filter(service=service, at__gte=now - timedelta(hours=1))
+    if outcome == UNSTEADY:
+        return stored.filter(outcome=UNSTEADY).count() < UNSTEADY_PER_HOUR
+    return stored.exclude(outcome=UNSTEADY).count() < PER_HOUR
+
+
+def _create(
+    job: Job,
+    verdict: Verdict,
+    outcome: str,
+    differences: tuple[Difference, ...],
+    settings: ShadowSettings,
+    now: datetime,
+) -> ShadowMismatch:
     path = redact_path(job.path, settings.redact)
-    differences, size = _fitting(verdict, settings)
-    example = ShadowMismatch.objects.create(
+    shown, size = _fitting(differences, settings)
+    return ShadowMismatch.objects.create(
         at=now,
         service=job.service,
         store=job.store,
@@ -35,16 +67,14 @@ def save(job: Job, verdict: Verdict, settings: ShadowSettings) -> ShadowMismatch
         route=job.route[:200],
         method=job.method[:10],
         path=path,
-        outcome=str(verdict.outcome),
-        cause=verdict.cause[:60],
-        fields=sorted({redact_text(difference.field, settings.redact)[:300] for difference in verdict.differences}),
-        differences=differences,
+        outcome=outcome,
+        cause="" if outcome == UNSTEADY else verdict.cause[:60],
+        fields=sorted({redact_text(difference.field, settings.redact)[:300] for difference in differences}),
+        differences=shown,
         rounds=verdict.rounds,
         subject=redact_text(job.subject, settings.redact)[:100],
         size=size + len(path) + ROW_BYTES,
     )
-    trim(job.service, settings, now)
-    return example
 
 
 def trim(service: str, settings: ShadowSettings, now: datetime) -> int:
@@ -63,10 +93,10 @@ def trim(service: str, settings: ShadowSettings, now: datetime) -> int:
     return ShadowMismatch.objects.filter(pk__in=surplus).delete()[0] if surplus else 0
 
 
-def _fitting(verdict: Verdict, settings: ShadowSettings) -> tuple[list[dict[str, object]], int]:
+def _fitting(differences: tuple[Difference, ...], settings: ShadowSettings) -> tuple[list[dict[str, object]], int]:
     found: list[dict[str, object]] = []
     taken = 0
-    for difference in verdict.differences:
+    for difference in differences:
         shown = redact_difference(difference, settings.redact)
         size = len(json.dumps(shown))
         if found and taken + size > MOST_BYTES:

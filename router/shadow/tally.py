@@ -82,7 +82,7 @@ def count(job: Job, verdict: Verdict) -> None:
             tally.counts[route, name].stayed += 1
         for name in _names(tally, route, verdict.noise or ()):
             tally.counts[route, name].noise += 1
-        for name in _names(tally, route, verdict.unsteady):
+        for name in _names(tally, route, fields_of(verdict.unsteady)):
             tally.counts[route, name].unsteady += 1
 
 

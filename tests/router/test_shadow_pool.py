@@ -221,7 +221,7 @@ MISMATCH = Verdict(
 
 @pytest.mark.django_db
 def test_what_is_stored_is_redacted() -> None:
-    assert store.save(job(), MISMATCH, SETTINGS) is not None
+    assert store.save(job(), MISMATCH, SETTINGS)
     row = ShadowMismatch.objects.get()
     assert row.path == "/api/orders/?page=2&token=[redacted]"
     assert row.fields == ["customer.email", "results[].total"]
@@ -239,9 +239,25 @@ def test_what_is_stored_is_redacted() -> None:
 @pytest.mark.django_db
 def test_no_more_than_so_many_an_hour_and_service(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "PER_HOUR", 3)
-    saved = [store.save(job(), MISMATCH, SETTINGS) is not None for _ in range(5)]
+    saved = [bool(store.save(job(), MISMATCH, SETTINGS)) for _ in range(5)]
     assert saved == [True, True, True, False, False]
-    assert store.save(job(service="users"), MISMATCH, SETTINGS) is not None
+    assert store.save(job(service="users"), MISMATCH, SETTINGS)
+
+
+@pytest.mark.django_db
+def test_being_wrong_at_first_only_has_examples_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They say which fields, they take no place of what stays different, and a match has none."""
+    monkeypatch.setattr(store, "PER_HOUR", 3)
+    monkeypatch.setattr(store, "UNSTEADY_PER_HOUR", 2)
+    status = Difference(path="results[0].status", kind="value", legacy="new", extracted="sent")
+    at_first = Verdict(outcome=Outcome.CHANGED, unsteady=(status,), rounds=1)
+    assert [len(store.save(job(), at_first, SETTINGS)) for _ in range(4)] == [1, 1, 0, 0]
+    ShadowMismatch.objects.first().delete()  # type: ignore[union-attr]
+    both = replace(MISMATCH, unsteady=(status,))
+    found = [[(one.outcome, one.fields) for one in store.save(job(), both, SETTINGS)] for _ in range(2)]
+    stays = ("mismatch", ["customer.email", "results[].total"])
+    assert found == [[stays, ("unsteady", ["results[].status"])], [stays]]
+    assert store.save(job(), Verdict(outcome=Outcome.MATCH), SETTINGS) == []
 
 
 @pytest.mark.django_db

@@ -86,14 +86,14 @@ class Recorded:
         self.asked_twice += verdict.noise is not None
         self.noisy += bool(verdict.noise)
         self.unsteady += bool(verdict.unsteady)
-        for name in verdict.raw | stayed | (verdict.noise or frozenset()) | verdict.unsteady:
+        for name in verdict.raw | stayed | (verdict.noise or frozenset()) | fields_of(verdict.unsteady):
             one = self.counts.get(name, FieldCounts(field=name))
             self.counts[name] = replace(
                 one,
                 raw=one.raw + (name in verdict.raw),
                 stayed=one.stayed + (name in stayed),
                 noise=one.noise + (name in (verdict.noise or ())),
-                unsteady=one.unsteady + (name in verdict.unsteady),
+                unsteady=one.unsteady + (name in fields_of(verdict.unsteady)),
             )
 
 

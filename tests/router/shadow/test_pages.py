@@ -98,6 +98,13 @@ def test_examples_side_by_side_with_the_field_marked(client: Client) -> None:
     assert text.index('class="marked"') < text.index("note</td>")
     assert EVIL not in text
     assert page(client, "examples", service="orders", route="list", field=EVIL).content.decode().count(EVIL) == 0
+    assert "at first only</span>" not in text
+
+
+def test_an_example_of_being_wrong_at_first_only_says_so(client: Client) -> None:
+    example(fields=["total"], outcome=ShadowMismatch.UNSTEADY)
+    login(client, "view_shadowmismatch", "see_shadow_examples")
+    assert "at first only</span>" in page(client, "examples", **PLACE).content.decode()
 
 
 @pytest.mark.usefixtures("measured")

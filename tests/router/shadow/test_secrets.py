@@ -91,7 +91,7 @@ def test_no_secret_is_stored_told_or_logged(caplog: pytest.LogCaptureFixture) ->
         assert isinstance(verdict, Verdict)
         assert verdict.outcome is Outcome.MISMATCH
         tally.count(comparison, verdict)
-        assert store.save(comparison, verdict, ShadowSettings()) is not None
+        assert store.save(comparison, verdict, ShadowSettings())
     tally.flush()
     rows = list(ShadowMismatch.objects.all())
     told = examples_as_text(rows) + "".join(example_as_text(row) for row in rows)
@@ -149,14 +149,12 @@ def test_retention_by_bytes_and_by_age() -> None:
     comparison = job(served(0), served(1))
     verdict = run(comparison)
     assert isinstance(verdict, Verdict)
-    first = store.save(comparison, verdict, ShadowSettings())
-    assert first is not None
+    [first] = store.save(comparison, verdict, ShadowSettings())
     ShadowMismatch.objects.update(at=first.at.replace(year=first.at.year - 1))
-    second = store.save(comparison, verdict, ShadowSettings())
-    assert second is not None
+    [second] = store.save(comparison, verdict, ShadowSettings())
     assert list(ShadowMismatch.objects.values_list("pk", flat=True)) == [second.pk]
     small = ShadowSettings(keep_bytes=second.size * 2)
     made = [store.save(comparison, verdict, small) for _ in range(4)]
     kept = ShadowMismatch.objects.order_by("pk")
-    assert [row.pk for row in kept] == [row.pk for row in made[2:] if row]
+    assert [row.pk for row in kept] == [row.pk for [row] in made[2:]]
     assert sum(row.size for row in kept) <= small.keep_bytes

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from router import breaker, metrics
+from router import breaker, metrics, traffic_api
 from router.comparing import Rules, within
 from router.conf import ShadowSettings
 from router.models import ShadowMismatch, TrafficCount
@@ -74,6 +74,15 @@ def test_noise_and_defects_are_counted_by_field(shadows: ShadowPool) -> None:
         "eta": (WARMING_UP + 5, 0, 5),
     }
     assert ShadowMismatch.objects.first().fields == ["total"]  # type: ignore[union-attr]
+
+
+def test_what_was_wrong_at_first_only_can_be_looked_at(shadows: ShadowPool) -> None:
+    shadows.submit(job(lambda i: {"total": "1.00" if i else "9.00"}))
+    [field] = counted(shadows).fields
+    assert (field.field, field.raw, field.stayed, field.unsteady) == ("total", 1, 0, 1)
+    example = ShadowMismatch.objects.get()
+    assert (example.outcome, example.differences[0]["extracted"]) == (ShadowMismatch.UNSTEADY, "9.00")
+    assert traffic_api.shadow_summary("orders", example.at - timedelta(minutes=5)).worst_fields == ()
 
 
 def test_declared_and_recorded_rules_hold_together(shadows: ShadowPool) -> None:
