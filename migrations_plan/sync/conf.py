@@ -43,6 +43,9 @@ class SyncSettings:
     max_applies: int = 2
     """Applying requests that a process serves at once; others are asked to come back."""
     timeout_seconds: float = 30.0
+    """How long the other side may take over documents and digests."""
+    ownership_seconds: float = 5.0
+    """How long it may take over saying, or changing, who it is to buckets: nobody may write in one meanwhile."""
     lease_seconds: float = 10.0
     """A relay, backfill or verification that has not been heard of for so long is given up for dead."""
     backfill_chunk: int = 2_000
@@ -58,6 +61,10 @@ class SyncSettings:
     """How long before the first of some buckets changes hands it is said that they will, so that every router knows."""
     capture: bool = False
     """Whether `migrate` installs the triggers; a service's own store says yes, in a monolith the plan does it."""
+
+    def patience(self, verb: str) -> float:
+        """Return how many seconds the other side may take over a verb."""
+        return min(self.timeout_seconds, self.ownership_seconds) if verb == "ownership" else self.timeout_seconds
 
 
 def conf() -> SyncSettings:

@@ -2,15 +2,16 @@
 
 import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
 from django.utils import timezone
 
 from migrations_plan.sync import ids, verify
 from migrations_plan.sync.aggregates import Aggregate, members
 from migrations_plan.sync.buckets import BUCKETS
-from migrations_plan.sync.errors import SyncError
+from migrations_plan.sync.errors import PeerUnavailable, SyncError
 from migrations_plan.sync.messages import Outcome, Side
 from migrations_plan.sync.models import Applied, Mark, ParkedDocument
 
@@ -53,7 +54,30 @@ class Asked:
 
 def preflight(asked: Asked) -> tuple[Check, ...]:
     """Ask everything; a side that does not answer fails what it was asked, and the rest is asked all the same."""
+    sides: Any = {name: _UntilSilent(side) for name, side in asked.sides.items()}
+    asked = replace(asked, sides=sides)
     return tuple(_asked(name, check, asked) for name, check in CHECKS.items())
+
+
+class _UntilSilent:
+    """A side that is waited for only once: what gave no answer fails the further questions at once."""
+
+    def __init__(self, side: Side) -> None:
+        self._side = side
+        self._silent: PeerUnavailable | None = None
+
+    def __getattr__(self, verb: str) -> Callable[..., Any]:
+        def ask(*given: Any, **named: Any) -> Any:
+            if self._silent is not None:
+                raise self._silent
+            try:
+                return getattr(self._side, verb)(*given, **named)
+            except PeerUnavailable as away:
+                if not away.busy:
+                    self._silent = away
+                raise
+
+        return ask
 
 
 def _asked(name: str, check: Callable[[Asked], Check], asked: Asked) -> Check:

@@ -40,11 +40,12 @@ class BodyTooLarge(PeerRefused):
 def call(peer: Peer, aggregate: str, verb: str, body: bytes, form: type[Form]) -> Form:
     """Send a verb's request; return its answer, or raise PeerUnavailable or PeerRefused."""
     settings, name = conf(), f"{verb} of {aggregate!r} at {peer.url}"
+    patience = settings.patience(verb)
     try:
-        with _post(peer, aggregate, verb, body, settings) as response:
-            content = _content(response, settings)
+        with _post(peer, aggregate, verb, body, patience) as response:
+            content = _content(response, settings, patience)
     except (requests.Timeout, urllib3.exceptions.TimeoutError) as error:
-        raise PeerUnavailable(f"{name} did not answer within {settings.timeout_seconds:g} s.") from error
+        raise PeerUnavailable(f"{name} did not answer within {patience:g} s.") from error
     except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError, urllib3.exceptions.HTTPError) as error:
         raise PeerUnavailable(f"{name} cannot be reached: {_told(error)}.") from error
     except requests.RequestException as error:
@@ -59,22 +60,22 @@ def call(peer: Peer, aggregate: str, verb: str, body: bytes, form: type[Form]) -
         raise PeerRefused(f"{name} answered what this program cannot read. {error.detail}") from error
 
 
-def _post(peer: Peer, aggregate: str, verb: str, body: bytes, settings: SyncSettings) -> requests.Response:
+def _post(peer: Peer, aggregate: str, verb: str, body: bytes, patience: float) -> requests.Response:
     packed, headers = bodies.pack(body)
     token = tokens.issue(aggregate, verb, audience=peer.audience, secret=peer.secret)
     return sessions.session().post(
         f"{peer.url}{quote(aggregate, safe='')}/{verb}",
         data=packed,
         headers={**headers, "Accept-Encoding": bodies.GZIP, "Authorization": f"{tokens.SCHEME}{token}"},
-        timeout=settings.timeout_seconds,
+        timeout=patience,
         allow_redirects=False,
         stream=True,
     )
 
 
-def _content(response: requests.Response, settings: SyncSettings) -> bytes:
+def _content(response: requests.Response, settings: SyncSettings, patience: float) -> bytes:
     """Return the answer's JSON, read piece by piece: neither a flood nor a trickle keeps us longer than agreed."""
-    deadline = monotonic() + settings.timeout_seconds
+    deadline = monotonic() + patience
     chunks: list[bytes] = []
     size = 0
     while chunk := response.raw.read1(CHUNK, decode_content=False):

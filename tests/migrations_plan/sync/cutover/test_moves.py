@@ -169,6 +169,26 @@ class TestWhatKeepsBucketsWhereTheyAre:
         assert str(error.value).endswith("Once that is mended, `phase advance orders` goes on.")
         assert not mover.state().moving
 
+    def test_a_service_that_hangs_is_waited_for_once(self, mover: Executor, sides: Any) -> None:
+        asked = []
+
+        class Hanging:
+            def __getattr__(self, verb: str) -> Any:
+                asked.append(verb)
+                raise PeerUnavailable("it did not answer within 5 s.")
+
+        sides["extracted"] = Hanging()
+        with pytest.raises(NotReady) as error:
+            mover.advance("separate.cutover@1", ALICE)
+        assert [
+            name for name in ("triggers", "ids", "way back") if f"{name}: it did not answer" in str(error.value)
+        ] == [
+            "triggers",
+            "ids",
+            "way back",
+        ]
+        assert asked == ["fitness"]
+
     def test_open_work_keeps_its_bucket_and_no_other(self, mover: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(moving, "Terms", partial(moving.Terms, intents_seconds=0.0))
         intents.register("orders", "saga", lambda buckets: {1: 2})

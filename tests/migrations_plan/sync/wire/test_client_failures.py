@@ -179,6 +179,13 @@ def test_a_peer_that_never_answers_is_unavailable_in_time(wire_settings: Any) ->
         called(lambda asked: over.wait(20) and None, ownership, over.set)
 
 
+def test_nobody_waits_long_to_hear_who_owns_a_bucket(wire_settings: Any) -> None:
+    wire_settings(TIMEOUT_SECONDS=600, OWNERSHIP_SECONDS=0.2)
+    over = threading.Event()
+    with pytest.raises(PeerUnavailable, match=r"did not answer within 0\.2 s"):
+        called(lambda asked: over.wait(20) and None, ownership, over.set)
+
+
 def test_a_peer_whose_answer_trickles_is_unavailable_in_time(wire_settings: Any) -> None:
     wire_settings(TIMEOUT_SECONDS=0.5)
     over = threading.Event()
