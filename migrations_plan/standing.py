@@ -149,10 +149,14 @@ class Homecoming:
     """About so long it takes."""
     problems: tuple[str, ...] = ()
     """Why it would lose data; empty if it would not."""
+    asked: bool = True
+    """Whether the service could be asked what has changed there."""
 
     def __str__(self) -> str:
         if not self.buckets:
             return f"Every bucket of {self.aggregate} on this way is at home."
+        if not self.asked:
+            return f"{len(self.buckets)} buckets of {self.aggregate} have to come home; with how much, nobody can tell."
         return (
             f"{len(self.buckets)} buckets of {self.aggregate} have to come home, with {self.waiting} changes that are "
             f"not here yet; {self.intents} pieces of work have to end first. It takes about {self.seconds:.0f} s."

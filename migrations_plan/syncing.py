@@ -182,7 +182,7 @@ def homecoming(aggregate: str, buckets: Collection[int]) -> Homecoming:
         problems = owners.losses(aggregate, away)
     except SyncError as problem:
         told = f"The service holds {len(away)} buckets of {aggregate} and cannot be asked for them: {problem}"
-        return Homecoming(aggregate=aggregate, buckets=away, problems=(told,))
+        return Homecoming(aggregate=aggregate, buckets=away, problems=(told,), asked=False)
     return Homecoming(
         aggregate=aggregate,
         buckets=away,

@@ -285,6 +285,16 @@ class TestComingHome:
         assert "Nothing was undone. Once that is mended, `phase rollback orders` goes back." in str(error.value)
         assert (mover.state().step, mover.state().moving, owned()["own"]) == ("separate.cutover@1", False, 1)
 
+    def test_what_nobody_can_tell_is_not_told_as_nothing(
+        self, mover: Executor, sides: Any, said: list[Progress]
+    ) -> None:
+        mover.advance("separate.cutover@3", ALICE)
+        said.clear()
+        sides["extracted"] = Away()
+        with pytest.raises(WouldLoseData):
+            mover.rollback("separate.shadow", ALICE)
+        assert said[0].text == "3 buckets of orders have to come home; with how much, nobody can tell."
+
     def test_nothing_away_asks_nobody(self, mover: Executor, sides: Any) -> None:
         stand_at("orders", "separate.cutover@1")
         sides["extracted"] = Away()
