@@ -174,7 +174,8 @@ def _before_freezing(run: _Drive, source: BucketLook, goal: str) -> None:
         if run.age > run.terms.intents_seconds:
             raise NotYet(
                 f"In bucket {run.bucket} of {run.aggregate.group} {source.intents} pieces of work have been under way "
-                f"for {run.terms.intents_seconds:g} s. They have to end first."
+                f"for {run.terms.intents_seconds:g} s. They have to end first: where they are sagas, `sagas list` at "
+                "the side that owns the bucket names them."
             )
         run.terms.wait(10 * PAUSE_SECONDS)
         (source,) = run.sides[_other(run, goal)].look(run.aggregate.name, (run.bucket,))

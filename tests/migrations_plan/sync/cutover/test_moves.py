@@ -199,7 +199,8 @@ class TestWhatKeepsBucketsWhereTheyAre:
             intents.forget("orders", "saga")
         assert (
             "BucketsLeft: 2 of 3 buckets of orders are at extracted, and nothing was lost. Where they were: bucket 1: "
-            "In bucket 1 of orders 2 pieces of work have been under way for 0 s. They have to end first."
+            "In bucket 1 of orders 2 pieces of work have been under way for 0 s. They have to end first: where they "
+            "are sagas, `sagas list` at the side that owns the bucket names them."
         ) in str(error.value)
         assert "`phase advance orders` finishes it; `phase rollback orders` undoes it." in str(error.value)
         assert owned()["own"] == 2
