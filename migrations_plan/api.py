@@ -200,8 +200,9 @@ def _warnings(mover: Executor, state: State, step: Step | None) -> list[str]:
             f"in force ({in_force}). Roll back one step and advance again to put the plan's in force."
         ]
     if state.moving and not state.held_at(mover.measurements.now()):
+        begun = max(state.step, state.moving_to, key=mover.plan.index)
         return [
-            f"The move between {state.step} and {state.moving_to} was begun ({state.direction}) and has not ended. "
+            f"{begun} was begun, last {state.direction}, and is neither done nor undone. "
             f"`phase advance {state.service}` finishes it, `phase rollback {state.service}` undoes it."
         ]
     return []

@@ -54,6 +54,12 @@ def test_a_step_that_the_plan_does_not_have_any_more(admin: Client) -> None:
         assert every_page(admin) == [200, 200]
 
 
+def test_a_step_that_was_begun_to_be_undone() -> None:
+    stand_at("orders", "shared.reads@10")
+    ServiceState.objects.update(moving_to="shared.reads@1", moving_direction="backwards")
+    assert api.status("orders").warnings[0].startswith("shared.reads@10 was begun, last backwards, and is neither")
+
+
 @pytest.mark.parametrize("alive", [True, False])
 def test_a_step_that_was_begun(admin: Client, alive: bool) -> None:
     stand_at("orders", "shared.reads@1")
@@ -65,6 +71,7 @@ def test_a_step_that_was_begun(admin: Client, alive: bool) -> None:
     text = pages.one(status, 120)
     assert ("carol, process 1 is moving it, forwards" in text) == alive
     assert ("`phase advance orders` finishes it" in text) != alive
+    assert ("shared.reads@10 was begun, last forwards, and is neither done nor undone" in text) != alive
     assert "  .. shared.reads@10" in text
     assert status.as_json()["moving"]["to"] == "shared.reads@10"
     assert "(moving)" in pages.overview([status], 120)
