@@ -4,6 +4,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 TOGETHER = (
+    "tests/acceptance/test_chaos.py",
     "tests/acceptance/",
     "tests/oscar/",
     "tests/elsewhere/test_uvicorn.py",
@@ -12,7 +13,10 @@ TOGETHER = (
     "tests/extracted/",
 )
 """Folders and files whose tests share what takes seconds to make, those that take longest first."""
+BY_CASE = ("tests/router/shadow/test_known_answers.py",)
+"""Files whose tests of the same parameter share what takes seconds to make."""
 LONG = (
+    "tests/router/shadow/test_known_answers.py",
     "tests/test_packaging.py",
     "tests/migrations_plan/test_concurrency.py",
     "tests/migrations_plan/sync/events/test_brokers.py",
@@ -28,6 +32,8 @@ class Sharing(LoadScopeScheduling):
     """
 
     def _split_scope(self, nodeid: str) -> str:
+        if nodeid.startswith(BY_CASE):
+            return nodeid.partition("[")[2] or nodeid
         return next((folder for folder in TOGETHER if nodeid.startswith(folder)), nodeid)
 
 

@@ -3,12 +3,13 @@
 Beside it, on the same answers: Diffy's published rule, and equality as GitHub's Scientist and laboratory have it.
 """
 
+import functools
 from dataclasses import dataclass, replace
 
 import pytest
 
 from router.comparing import NO_RULES, Rules, within_seconds
-from router.shadow.verdicts import RouteCounts, RouteVerdict, Says, judge
+from router.shadow.verdicts import RouteCounts, Says, judge
 from tests.router.shadow.recordings import Recorded, World, diffy, play
 from tests.router.shadow.worlds import (
     RIGHT,
@@ -172,24 +173,25 @@ CASES = {
 }
 
 
-@pytest.fixture(params=CASES.items(), ids=CASES, scope="module")
-def played(request: pytest.FixtureRequest) -> tuple[Case, Recorded, RouteVerdict]:
+@functools.cache
+def played(name: str) -> Recorded:
     """Play a case once for all tests of it."""
-    case: Case = request.param[1]
-    recorded = play(case.world, case.requests, case.rules)
-    return case, recorded, judge(recorded.route())
+    case = CASES[name]
+    return play(case.world, case.requests, case.rules)
 
 
 @pytest.mark.any_database
-def test_the_verdict_and_the_field(played: tuple[Case, Recorded, RouteVerdict]) -> None:
-    case, _, verdict = played
+@pytest.mark.parametrize("name", CASES)
+def test_the_verdict_and_the_field(name: str) -> None:
+    case, verdict = CASES[name], judge(played(name).route())
     assert (verdict.says, sorted(verdict.failing)) == (case.says, sorted(case.failing)), verdict
     assert sorted(verdict.proposals) == sorted(case.proposals)
 
 
 @pytest.mark.any_database
-def test_what_diffy_and_equality_make_of_the_same_answers(played: tuple[Case, Recorded, RouteVerdict]) -> None:
-    case, recorded, _ = played
+@pytest.mark.parametrize("name", CASES)
+def test_what_diffy_and_equality_make_of_the_same_answers(name: str) -> None:
+    case, recorded = CASES[name], played(name)
     if case.rules is NO_RULES:
         assert sorted(diffy(recorded)) == sorted(case.diffy)
         assert bool(recorded.unequal) == case.unequal
@@ -199,8 +201,7 @@ def test_what_diffy_and_equality_make_of_the_same_answers(played: tuple[Case, Re
 @pytest.mark.parametrize("name", ["one in 20 is wrong at random", "one in 100 is wrong at random"])
 def test_a_service_that_is_right_when_it_is_asked_again_does_not_pass_for_that(name: str) -> None:
     """Nothing stays different, so without a look at what was wrong at first only it would be as good as equal."""
-    case = CASES[name]
-    counts = play(case.world, case.requests).route()
+    counts = played(name).route()
     assert "total" in judge(counts).why
     unseen = replace(counts, unsteady=0, fields=tuple(replace(one, unsteady=0) for one in counts.fields))
     assert (judge(unseen).says, judge(counts.times(20)).says) == (PASS, INCONCLUSIVE)
@@ -217,7 +218,7 @@ def test_no_samples_are_inconclusive_and_say_how_many_are_needed() -> None:
 @pytest.mark.parametrize("name", ["equal, and few", "one wrong in 1000, and too few to tell"])
 def test_as_many_more_as_it_asks_for_are_enough(name: str) -> None:
     case = CASES[name]
-    first = judge(play(case.world, case.requests).route())
+    first = judge(played(name).route())
     assert first.missing is not None
     assert judge(first.counts.times(1 + first.missing / case.requests)).says is not INCONCLUSIVE
     assert judge(first.counts.times(1 + first.missing / case.requests * 0.9)).says is INCONCLUSIVE
