@@ -190,8 +190,10 @@ def _field(one: FieldCounts, counts: RouteCounts, standard: Standard) -> FieldVe
     if says is Says.INCONCLUSIVE and not too_noisy and counts.compared:
         usual = _with_noise(counts)
         needed = _more(counts.compared, lambda factor: _settles(one, usual, standard, factor))
-        # No number of samples will do, and it is noise that stands in the way.
-        too_noisy = needed is None and wilson(one.noise, counts.asked_twice, Z_ENOUGH)[0] > 1 - standard.min_rate
+        # No number of samples will do, and it is noise that stands in the way; a few samples of noise say neither.
+        known = counts.asked_twice >= standard.min_noise
+        noise_low = wilson(one.noise, counts.asked_twice, Z_ENOUGH)[0]
+        too_noisy = needed is None and known and noise_low > 1 - standard.min_rate
     return FieldVerdict(
         counts=one,
         says=says,

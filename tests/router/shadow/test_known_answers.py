@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from router.comparing import NO_RULES, Rules, within_seconds
-from router.shadow.verdicts import RouteCounts, Says, judge
+from router.shadow.verdicts import FieldCounts, RouteCounts, Says, judge
 from tests.router.shadow.recordings import Recorded, World, diffy, play
 from tests.router.shadow.worlds import (
     RIGHT,
@@ -212,6 +212,15 @@ def test_no_samples_are_inconclusive_and_say_how_many_are_needed() -> None:
     verdict = judge(RouteCounts(route="list"))
     assert (verdict.says, verdict.why) == (INCONCLUSIVE, "nothing was compared")
     assert verdict.missing == 539
+
+
+@pytest.mark.any_database
+@pytest.mark.parametrize(("asked_twice", "proposed"), [(2, False), (10, True)])
+def test_nothing_is_called_noise_for_one_answer_that_moved(asked_twice: int, proposed: bool) -> None:
+    """A page that names the minute differs from itself when the minute ends, which says little after two samples."""
+    moved = FieldCounts(field="created", raw=1, noise=asked_twice // 2)
+    verdict = judge(RouteCounts(route="list", compared=47, asked_twice=asked_twice, fields=(moved,)))
+    assert (verdict.says, bool(verdict.proposals)) == (INCONCLUSIVE, proposed)
 
 
 @pytest.mark.any_database
