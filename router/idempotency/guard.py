@@ -118,17 +118,23 @@ def give_back(held: Claim | None) -> None:
 def abandon(held: Claim | Stored | None) -> None:
     """Give the key of a request that crashed back at once, so that its client need not wait for the lease to end.
 
-    Whatever was committed is found under the key all the same, also where nobody knows whether it was. A key that was
-    taken over stays: it is for the router to say the last word. Where the crash was the database's, it is reached again
-    first, or else the lease ends by itself.
+    A key that was taken over stays: it is for the router to say the last word.
     """
-    if not isinstance(held, Claim) or held.taken_over:
-        return
+    if isinstance(held, Claim) and not held.taken_over:
+        give_back_after_crash(held)
+
+
+def give_back_after_crash(held: Claim) -> None:
+    """Give a key back, so that whoever knows it may ask again at once.
+
+    Whatever was committed is found under the key all the same, also where nobody knows whether it was. Where the crash
+    was the database's, it is reached again first, or else the lease ends by itself.
+    """
     connection = connections[router.db_for_write(IdempotencyKey)]
     try:
         if not connection.in_atomic_block:
             connection.close_if_unusable_or_obsolete()
-        held.release()
+        held.give_back()
     except DatabaseError as error:
         logger.warning("The key %s stays in flight until its lease ends: %s", held.name.key, error)
 
@@ -156,17 +162,15 @@ def is_no_answer(response: HttpResponseBase) -> bool:
 def settle(request: HttpRequest, response: HttpResponseBase, *, body: bytes | None = None) -> None:
     """Record the answer of a request whose work was refused, so that a late twin is refused in the same way.
 
-    A server error is not an answer: its key is given back for another try, unless the other side may still be working
-    on it; then this answer, too, has to be the last word. One that asks to come back later never is to a client that
-    can, with a key of its own. ``body`` is the JSON that a response not yet rendered is going to have.
+    A server error, or what asks to come back later, is not an answer: the key is given back for another try. Only a
+    client without a key of its own cannot try again under it, so if the other side may still be working on the request,
+    this answer, too, has to be its last word. ``body`` is the JSON that a response not yet rendered is going to have.
     """
     if not has_pending_claim(request):
         return
     held: Claim = getattr(request, CLAIM_ATTRIBUTE)
-    if is_no_answer(response) and not held.taken_over:
-        held.release()
-    elif asks_again(response) and HEADER in request.headers:
-        held.lapse()
+    if is_no_answer(response) and (HEADER in request.headers or not held.taken_over):
+        give_back_after_crash(held)
     else:
         kept = (
             kept_of(response) if body is None else {"status": response.status_code, "content_type": JSON, "body": body}

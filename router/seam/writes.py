@@ -27,7 +27,7 @@ from router.handover.owners import refuse_if_moved
 from router.holders import Holder
 from router.idempotency.claims import Claim, Stored, checked_key, claim, seize
 from router.idempotency.errors import ClaimLost
-from router.idempotency.guard import JSON, abandon, encode, give_back, says_later, says_nothing
+from router.idempotency.guard import JSON, encode, give_back, give_back_after_crash, says_later, says_nothing
 from router.idempotency.models import IdempotencyKey
 from router.identity import Identity
 from router.metrics import Outcome
@@ -225,17 +225,18 @@ class _Call(Generic[R]):
     def _settle(self, held: Claim, error: Exception) -> None:
         """Keep a refusal as the answer, so that a late twin is refused too; give the key back after a crash.
 
-        A crash is the last word as well where the service may still be at it: nobody may succeed after it was told.
+        A crash is the last word as well where the service may still be at it and the caller brought no key: nobody may
+        succeed after it was told to somebody who cannot ask again.
         """
         refused = self.operation.refused(error)
         if refused is not None and not says_nothing(refused[0]):
             held.finish(status=refused[0], content_type=JSON, body=encode(refused[1]))
         elif refused is not None and says_later(refused[0]):
             held.give_back()
-        elif held.taken_over:
+        elif held.taken_over and self.given is None:
             held.finish(status=500, content_type="", body=b"")
         else:
-            abandon(held)
+            give_back_after_crash(held)
 
     def _overtaken(self, key: str, fingerprint: str) -> R:
         """Take the word of whoever took the key while legacy outlived its lease, or stop them for good."""

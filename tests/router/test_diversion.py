@@ -192,17 +192,20 @@ class TestLastWords:
         assert (answer.status_code, answer["Content-Type"], answer.content) == (422, "text/html", b"<p>no</p>")
         assert answer["Idempotency-Replayed"] == "true"
 
-    @pytest.mark.parametrize("status", [408, 425, 429, 503])
-    def test_come_back_later_is_not_the_last_word_to_somebody_who_can(self, upstream: Recorder, status: int) -> None:
+    @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503])
+    def test_a_server_error_or_come_back_later_is_not_the_last_word_to_somebody_who_can(
+        self, upstream: Recorder, status: int
+    ) -> None:
         upstream.answer = fail
         sent = {"Idempotency-Key": str(uuid.uuid4())}
         first = diverted(upload(b"{}", "application/json", **sent), lambda _: HttpResponse(status=status))
         again = diverted(upload(b"{}", "application/json", **sent), lambda _: HttpResponse(status=201))
         assert (first.status_code, again.status_code) == (status, 201)
 
-    def test_come_back_later_is_the_last_word_on_a_key_that_nobody_knows(self, upstream: Recorder) -> None:
+    @pytest.mark.parametrize("status", [429, 500])
+    def test_it_is_the_last_word_on_a_key_that_nobody_knows(self, upstream: Recorder, status: int) -> None:
         upstream.answer = fail
-        diverted(upload(b"{}", "application/json"), lambda _: HttpResponse(status=429))
+        diverted(upload(b"{}", "application/json"), lambda _: HttpResponse(status=status))
         assert IdempotencyKey.objects.get().state == "done"
 
 

@@ -205,7 +205,7 @@ class TestStreaming:
             with pytest.raises(Ambiguous) as raised:
                 b"".join(response.body)  # type: ignore[arg-type]
         assert raised.value.cause == "total_deadline"
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 10
 
 
 class TestDeadlines:
@@ -218,7 +218,7 @@ class TestDeadlines:
             started = time.monotonic()
             error = failure(server.upstream(first_byte=0.1), get())
         assert (type(error), error.cause) == (Ambiguous, "first_byte_deadline")
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 10
 
     @pytest.mark.parametrize("before", [b"HTTP/1.1 2", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"])
     def test_trickling_meets_the_total_deadline(self, before: bytes) -> None:

@@ -315,7 +315,7 @@ class TestRefusedByLegacy:
         started = time.monotonic()
         with fenced():
             assert refused(post(), "changing_hands")
-        assert time.monotonic() - started < HOLD["SECONDS"] + 0.5
+        assert time.monotonic() - started < HOLD["SECONDS"] + 10
         assert len(own.received) <= 4
 
 
@@ -430,7 +430,7 @@ class TestHeld:
         now("none")
         started = time.monotonic()
         assert refused(post(), "changing_hands")
-        assert 0.4 < time.monotonic() - started < 2
+        assert 0.4 < time.monotonic() - started < 10
         assert (own.received, names(), counted().refused) == ([], [], {"changing_hands": 1})
 
     @pytest.mark.parametrize("rule", [True, False])
@@ -449,14 +449,15 @@ class TestHeld:
         now(OperationalError())
         assert refused(post(), "changing_hands")
 
-    def test_only_so_many_wait(self, changing: None, own: Recorder, now: Any) -> None:
+    def test_only_so_many_wait(self, changing: None, own: Recorder, now: Any, settings: Any) -> None:
+        settings.STRANGLER = {**settings.STRANGLER, "HOLD": {**HOLD, "SECONDS": 60.0}}
         now("none")
         with ExitStack() as stack:
             for _ in range(HOLD["MOST"]):
                 stack.enter_context(owners._slots.taken())
             started = time.monotonic()
             assert refused(post(), "too_many")
-            assert time.monotonic() - started < 0.4
+            assert time.monotonic() - started < 20
         assert owners.waiting() == 0
 
     def test_a_place_is_given_back(self, changing: None, now: Any) -> None:
@@ -464,12 +465,13 @@ class TestHeld:
         for _ in range(HOLD["MOST"] + 1):
             assert refused(post(), "changing_hands")
 
-    def test_no_transaction_stays_open_meanwhile(self, changing: None, now: Any) -> None:
+    def test_no_transaction_stays_open_meanwhile(self, changing: None, now: Any, settings: Any) -> None:
+        settings.STRANGLER = {**settings.STRANGLER, "HOLD": {**HOLD, "SECONDS": 60.0}}
         now("none")
         with transaction.atomic():
             started = time.monotonic()
             assert refused(post(), "in_transaction")
-            assert time.monotonic() - started < 0.4
+            assert time.monotonic() - started < 20
 
     def test_a_forged_form_is_not_held(self, changing: None, now: Any) -> None:
         now(AssertionError("must not be asked"))

@@ -229,14 +229,28 @@ class TestTwoSides:
         assert run_once(post(), **SCOPE, work=write).replayed
         assert written() == 1
 
-    def test_a_refusal_after_seizing_is_the_last_word(self, settings) -> None:
-        """The client was told "out of stock"; the request still queued at the service must not order after all."""
+    @pytest.mark.parametrize(("key", "status"), [("k", 409), (None, 409), (None, 500)])
+    def test_an_answer_after_seizing_is_the_last_word(self, settings, key: str | None, status: int) -> None:
+        """The client was told "out of stock"; the request still queued at the service must not order after all.
+
+        Nor may it after a server error that was told to a client who has no key to ask again with.
+        """
+        mine = post(key=key)
+        mine.strangler_claim = seize(**self.key())  # type: ignore[attr-defined]
+        settle(mine, JsonResponse({}, status=status))
+        settings.STRANGLER_IDEMPOTENCY = {"HOLDER": "extracted"}
+        assert run_once(post(), **SCOPE, work=write).status == status
+        assert written() == 0
+
+    def test_a_server_error_after_seizing_is_none_to_a_client_with_a_key(self, settings) -> None:
+        """Else it would be told so for ever. Whoever is asked first now does it, and once."""
         mine = post()
         mine.strangler_claim = seize(**self.key())  # type: ignore[attr-defined]
         settle(mine, JsonResponse({}, status=500))
+        assert run_once(post(), **SCOPE, work=write).status == 201
         settings.STRANGLER_IDEMPOTENCY = {"HOLDER": "extracted"}
-        assert run_once(post(), **SCOPE, work=write).status == 500
-        assert written() == 0
+        assert run_once(post(), **SCOPE, work=write).replayed
+        assert written() == 1
 
     def test_a_healthy_claim_of_the_same_side_is_not_seized(self) -> None:
         claim(**self.key())

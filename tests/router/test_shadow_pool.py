@@ -109,7 +109,7 @@ def test_submitting_does_not_wait_for_a_slow_service(shadows: ShadowPool) -> Non
     started = time.monotonic()
     for _ in range(50):
         shadows.submit(job(ask_copy=lambda: (go.wait(5) and answer()) or answer()))
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 4
     go.set()
     assert shadows.drain(20)
 
