@@ -57,7 +57,7 @@ class Carried:
     fresh: dict[Written, int] = field(default_factory=dict)
     """Written by this request, the latest last."""
     stale: bool = False
-    """Whether code of the request has read what may be old through a seam."""
+    """Whether the answer has, or code of the request has read through a seam, what may be old."""
 
     @property
     def known(self) -> Versions:
@@ -137,6 +137,13 @@ def catch_up(label: str) -> None:
     if carried is not None:
         carried.stale = True
         carry_out(_awaited(carried.known, label), no_legacy)
+
+
+def may_be_stale() -> None:
+    """Have the answer to the request say that it may be stale."""
+    carried = _carried.get()
+    if carried is not None:
+        carried.stale = True
 
 
 def _awaited(written: Versions, what: str) -> Steps[bool]:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from time import monotonic
 
-from django.db import DatabaseError
+from django.db import DatabaseError, close_old_connections
 
 from router import poller, snapshot
 from router.conf import conf
@@ -37,13 +37,20 @@ def owner_now(service: str, bucket: int) -> Holder:
     return "legacy" if known is None else known.holder(bucket)
 
 
+def owner_if_known(service: str, bucket: int) -> Holder | None:
+    """Return who owns a bucket, by the database; None where that cannot be read, over a fresh connection neither."""
+    for _ in range(2):
+        try:
+            return owner_now(service, bucket)
+        except DatabaseError as error:
+            logger.warning("who owns bucket %s of %s cannot be read: %s", bucket, service, error)
+            close_old_connections()
+    return None
+
+
 def owner_or_none(service: str, bucket: int) -> Holder:
-    """Return who owns a bucket, by the database; nobody, as far as one can tell, where that cannot be read."""
-    try:
-        return owner_now(service, bucket)
-    except DatabaseError as error:
-        logger.warning("who owns bucket %s of %s cannot be read: %s", bucket, service, error)
-        return "none"
+    """Return who owns a bucket, by the database; nobody, as far as a write can tell, where that cannot be read."""
+    return owner_if_known(service, bucket) or "none"
 
 
 def refuse_if_moved(decision: Decision, why: Exception) -> None:

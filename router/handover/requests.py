@@ -8,9 +8,10 @@ from django.http import JsonResponse
 from router.decide import Decision
 from router.diversion import Answered, answer_by_legacy, diverted, tell_key
 from router.exchange import Exchange
+from router.handover import own_writes
 from router.handover.carry import carried_out
 from router.handover.errors import Cause, MetFence, Unowned
-from router.handover.owners import owner_or_none
+from router.handover.owners import owner_if_known
 from router.holders import Holder
 from router.metrics import Outcome
 from router.routes import Route
@@ -39,13 +40,17 @@ def written(exchange: Exchange) -> Steps[Answered]:
 def looked_for_owner(exchange: Exchange) -> Steps[None]:
     """Have a read answered by who owns its data now, where that may be somebody else than the rules say.
 
-    They are as old as the last poll. Whoever has just written reads what was written only where it was written.
+    They are as old as the last poll. Whoever has just written reads what was written only where it was written. Where
+    the owner cannot be read the rules hold: nobody owning it would mean that legacy had it last.
     """
     bucket = exchange.decision.bucket
     if bucket is None or not exchange.decision.unsettled:
         return
-    owner = yield from in_database(partial(owner_or_none, exchange.route.service, bucket))
-    exchange.hand_to(owner)
+    owner = yield from in_database(partial(owner_if_known, exchange.route.service, bucket))
+    if owner is None:
+        own_writes.may_be_stale()
+    else:
+        exchange.hand_to(owner)
 
 
 def let_in(exchange: Exchange) -> Steps[Answered]:

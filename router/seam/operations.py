@@ -10,7 +10,7 @@ from router import metrics, snapshot
 from router.comparing.rules import NO_RULES, Rules
 from router.decide import Decision, Facts, decide, decide_for, needs_identity
 from router.handover import own_writes
-from router.handover.owners import owner_or_none
+from router.handover.owners import owner_if_known
 from router.identity import Identity
 from router.metrics import Outcome
 from router.routes import Key, Kind, Route
@@ -178,7 +178,11 @@ class ReadSeam(Seam[P, R]):
         rules = snapshot.current()
         decision = self.decide(rules, args, kwargs)
         if decision.unsettled and decision.bucket is not None:
-            decision = decide_for(owner_or_none(decision.service, decision.bucket), self.facts(args, kwargs), rules)
+            owner = owner_if_known(decision.service, decision.bucket)
+            if owner is None:
+                own_writes.may_be_stale()
+            else:
+                decision = decide_for(owner, self.facts(args, kwargs), rules)
         if decision.side == "legacy" and decision.has_left:
             own_writes.catch_up(self.label)
         if decision.side != "legacy" or decision.shadow:

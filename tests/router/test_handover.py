@@ -517,11 +517,24 @@ class TestHeld:
             Client().get(f"/show/{OWNER}/")
         assert own.received == []
 
-    def test_where_the_database_cannot_say_it_reads_go_on(self, stores: Any, shared: Recorder, now: Any) -> None:
+    @pytest.mark.parametrize("known", ["legacy", "extracted"])
+    def test_where_the_database_cannot_say_it_reads_go_on_by_the_rules_and_say_so(
+        self, stores: tuple[Recorder, Recorder], now: Any, known: str
+    ) -> None:
+        """That nobody owned the data would mean that legacy had it last, and has all that was written."""
+        shared, own = stores
         now(OperationalError("gone"))
+        with override_ownership("orders", extracted=[BUCKET] if known == "extracted" else [], announced=[BUCKET]):
+            answer = Client().get(f"/show/{OWNER}/")
+        asked, other = (own, shared) if known == "extracted" else (shared, own)
+        assert (answer.get(STALE_HEADER), len(asked.received), other.received) == ("1", 1, [])
+
+    def test_a_lost_connection_is_no_reason_not_to_know(self, stores: tuple[Recorder, Recorder], now: Any) -> None:
+        shared, own = stores
+        now(OperationalError("terminated"), "extracted")
         with override_ownership("orders", announced=[BUCKET]):
-            Client().get(f"/show/{OWNER}/")
-        assert len(shared.received) == 1
+            answer = Client().get(f"/show/{OWNER}/")
+        assert (answer.get(STALE_HEADER), len(own.received), shared.received) == (None, 1, [])
 
     def test_on_an_event_loop(self, changing: None, own: Recorder, now: Any) -> None:
         now("none", "none", "extracted")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, OperationalError, transaction
 
 from router import breaker, metrics, seam
 from router.handover import owners
@@ -242,6 +242,18 @@ class TestHeld:
         with override_ownership("orders", announced=[BUCKET]):
             peek(OWNER)
         assert len(own.received) == 1
+
+    def test_where_the_database_cannot_say_it_the_rules_hold(
+        self, peek: Any, own: Recorder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def gone(service: str, bucket: int) -> Holder:
+            raise OperationalError("gone")
+
+        monkeypatch.setattr(owners, "owner_now", gone)
+        with override_ownership("orders", extracted=[BUCKET], announced=[BUCKET]):
+            assert peek(OWNER) == "service"
+        with override_ownership("orders", announced=[BUCKET]):
+            assert peek(OWNER) == "legacy"
 
     def test_reads_go_on(self, peek: Any, own: Recorder) -> None:
         assert (peek(OWNER), own.received) == ("legacy", [])
