@@ -79,16 +79,18 @@ def test_a_forked_process_does_not_share_its_parent_s_connection() -> None:
 def test_a_connection_that_the_peer_has_closed_is_made_anew() -> None:
     port = free_port()
     listener = socket.create_server(("127.0.0.1", port))
-    done = threading.Thread(target=_answer_and_close, args=(listener, 3), daemon=True)
+    closed = threading.Semaphore(0)
+    done = threading.Thread(target=_answer_and_close, args=(listener, 3, closed), daemon=True)
     done.start()
     remote = RemoteSide(peer_at(port), "extracted")
     for _ in range(3):
         assert ownership(remote) == ()
+        assert closed.acquire(timeout=10)  # what is sent while it is being closed is lost, and says so
     done.join(10)
     listener.close()
 
 
-def _answer_and_close(listener: socket.socket, times: int) -> None:
+def _answer_and_close(listener: socket.socket, times: int, closed: threading.Semaphore) -> None:
     """Answer one request a connection, promise to keep it, and close it."""
     for _ in range(times):
         connection, _ = listener.accept()
@@ -96,6 +98,7 @@ def _answer_and_close(listener: socket.socket, times: int) -> None:
             while b"{}" not in connection.recv(65_536):
                 pass
             connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{"buckets": []}')
+        closed.release()
 
 
 def test_neither_proxies_nor_cookies_of_the_environment_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
