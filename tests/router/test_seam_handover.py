@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group
 from django.db import DatabaseError, OperationalError, transaction
+from django.test import RequestFactory
 
 from router import breaker, metrics, seam
-from router.handover import owners
+from router.handover import own_writes, owners
 from router.holders import Holder
 from router.idempotency.claims import HEADER
 from router.idempotency.models import IdempotencyKey
@@ -250,10 +251,13 @@ class TestHeld:
             raise OperationalError("gone")
 
         monkeypatch.setattr(owners, "owner_now", gone)
-        with override_ownership("orders", extracted=[BUCKET], announced=[BUCKET]):
-            assert peek(OWNER) == "service"
-        with override_ownership("orders", announced=[BUCKET]):
-            assert peek(OWNER) == "legacy"
+        for known, side in (([BUCKET], "service"), ([], "legacy")):
+            moving, request = (
+                override_ownership("orders", extracted=known, announced=[BUCKET]),
+                RequestFactory().get("/"),
+            )
+            with moving, own_writes.carrying(request) as carried:
+                assert (peek(OWNER), carried.stale) == (side, True)
 
     def test_reads_go_on(self, peek: Any, own: Recorder) -> None:
         assert (peek(OWNER), own.received) == ("legacy", [])
